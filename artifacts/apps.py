@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ArtifactsConfig(AppConfig):
+    name = "artifacts"
+    label = "langbot_artifacts"
+    verbose_name = _("Artifacts")
+    default_auto_field = "django.db.models.BigAutoField"

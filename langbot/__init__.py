@@ -1,0 +1,3 @@
+"""An agent host on Django."""
+
+__version__ = "0.1.0"

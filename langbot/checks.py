@@ -1,0 +1,1 @@
+"""Misconfiguration that Django's check framework reports, each with an id."""

@@ -1,0 +1,109 @@
+"""The host's settings, read from Django's `LANGBOT` dict, with defaults and limits.
+
+Our own project fills the dict from the environment (`langbot.env`); another project
+writes it in its settings module. Every bound number of the host is in this file.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Limits(BaseModel):
+    """Times in seconds, sizes in bytes. Order is checked (C-07)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool_call_seconds: int = 170  # below the SDK's 180 s call timeout (wire 2.9)
+    idle_seconds: int = 600  # AG-52
+    run_seconds: int = 300  # LB-34
+    run_seconds_maximum: int = 3600  # AG-25
+    deadline_grace_seconds: float = 2.0  # wire 5: the plugin ends itself first
+    cancel_grace_seconds: float = 1.5  # cooperative runners poll every 0.5 s (wire 5)
+    cancel_finalise_seconds: float = 5.0  # AG-35
+    offline_wait_seconds: float = 60.0  # architecture 3
+    follow_ups: int = 10  # AG-04
+    follow_up_characters: int = 32_000  # AG-05
+    follow_ups_per_minute: int = 30  # AG-08
+    runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
+    worker_runs: int = 1000
+    state_value_bytes: int = 256 * 1024  # LB-58
+    history_page: int = 100  # LB-73
+    transcript_characters: int = 4000  # LB-90
+    summary_characters: int = 1000  # LB-88
+    frame_bytes: int = 16 * 1024 * 1024  # wire 2.6
+    claim_check_bytes: int = 256 * 1024
+    inbound_bytes: int = 8 * 1024 * 1024
+    inbound_entries: int = 2000
+    live_entries: int = 2000
+    heartbeat_seconds: float = 2.0
+    node_dead_seconds: float = 6.0
+    adoption_seconds: float = 1.0
+    poll_seconds: float = 2.0
+    connection_life_seconds: int = 30
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        order = [
+            self.tool_call_seconds,
+            self.run_seconds,
+            self.idle_seconds,
+            self.run_seconds_maximum,
+        ]
+        if order != sorted(order):
+            message = "tool call < default run < idle < longest run must hold"
+            raise ValueError(message)
+        if self.node_dead_seconds <= 2 * self.heartbeat_seconds:
+            message = "a node is dead after more than two missed heartbeats"
+            raise ValueError(message)
+        return self
+
+
+class FirstModel(BaseModel):
+    """A model provider that first run creates; empty key means the offline demo."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base_url: str = ""
+    api_key: str = ""
+    model: str = ""
+
+
+class HostSettings(BaseModel):
+    """What a project may set; see `docs/settings.md`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_prefix: str = "langbot:"
+    celery_app: str = ""  # dotted path; empty means Celery's current app
+    data_dir: Path = Path("data")
+    secret_keys: list[str] = []
+    outbound_allow: list[str] = []
+    public_url: str = "http://127.0.0.1:8000"
+    first_model: FirstModel = FirstModel()
+    limits: Limits = Limits()
+
+
+@lru_cache(maxsize=1)
+def conf() -> HostSettings:
+    """Return the validated settings; raises pydantic's error for a wrong one."""
+    given = getattr(settings, "LANGBOT", {})
+    return HostSettings(**{key.lower(): value for key, value in given.items()})
+
+
+def limits() -> Limits:
+    """Return the bound numbers."""
+    return conf().limits
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "LANGBOT":
+        conf.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,53 @@
+"""Time-ordered identifiers."""
+
+import os
+import threading
+import time
+from uuid import UUID
+
+_TAIL_BITS = 74  # rand_a (12) and rand_b (62) of RFC 9562, section 5.7
+_STEP_BITS = 32  # random increments, so that neighbours cannot be guessed
+
+
+class _Sequence:
+    """The last id of this process, so that the next one is greater."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.milliseconds = 0
+        self.tail = 0
+
+    def advance(self) -> tuple[int, int]:
+        with self.lock:
+            now = time.time_ns() // 1_000_000
+            step = 1 + int.from_bytes(os.urandom(_STEP_BITS // 8))
+            if now <= self.milliseconds and self.tail + step < 1 << _TAIL_BITS:
+                self.tail += step
+            else:
+                # The clock moved on, or this millisecond is used up: borrow the next.
+                self.milliseconds = max(now, self.milliseconds + 1)
+                # The top bit stays free for increments.
+                self.tail = int.from_bytes(os.urandom(10)) >> (81 - _TAIL_BITS)
+            return self.milliseconds, self.tail
+
+
+_sequence = _Sequence()
+
+
+def _restart() -> None:
+    """Give a forked child a sequence (and an unlocked lock) of its own."""
+    global _sequence  # noqa: PLW0603 - fork copied the parent's state
+    _sequence = _Sequence()
+
+
+os.register_at_fork(after_in_child=_restart)
+
+
+def uuid7() -> UUID:
+    """Return a UUIDv7 (RFC 9562) greater than every earlier one of this process.
+
+    Thread safe. Ids of different processes order by millisecond.
+    """
+    milliseconds, tail = _sequence.advance()
+    rand_a, rand_b = tail >> 62, tail & ((1 << 62) - 1)
+    return UUID(int=milliseconds << 80 | 7 << 76 | rand_a << 64 | 2 << 62 | rand_b)

@@ -1,0 +1,76 @@
+"""Model bases shared by every app."""
+
+from typing import Any, NoReturn, TypeVar
+
+from django.db import connections, models
+from django.utils.translation import gettext_lazy as _
+
+from langbot.lib.ids import uuid7
+
+
+class PublicModel(models.Model):
+    """A row that clients name by a UUIDv7, never by its key."""
+
+    public_id = models.UUIDField(
+        _("id"), default=uuid7, unique=True, editable=False, db_index=False
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class AppendOnlyError(TypeError):
+    """A log row was about to be changed or removed outside retention."""
+
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class AppendOnlyQuerySet(models.QuerySet[Row]):
+    """Refuses bulk changes; `purge` is the one door for retention."""
+
+    def update(self, **_kwargs: Any) -> NoReturn:
+        raise AppendOnlyError(self.model.__name__)
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError(self.model.__name__)
+
+    def purge(self) -> int:
+        """Delete the selected rows for retention; returns how many went."""
+        return super().delete()[0]
+
+
+class AppendOnlyModel(models.Model):
+    """A row that is written once."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnlyError(type(self).__name__)
+        super().save(*args, **kwargs)
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise AppendOnlyError(type(self).__name__)
+
+
+def lock_rows(queryset: models.QuerySet[Row]) -> list[Row]:
+    """Lock rows in id order, the order that every transaction keeps.
+
+    SQLite has no row locks: IMMEDIATE transactions hold its one write lock already.
+    """
+    ordered = queryset.order_by("pk")
+    if connections[ordered.db].features.has_select_for_update:
+        ordered = ordered.select_for_update(of=("self",))
+    return list(ordered)
+
+
+__all__ = [
+    "AppendOnlyError",
+    "AppendOnlyModel",
+    "AppendOnlyQuerySet",
+    "PublicModel",
+    "lock_rows",
+]

@@ -1,0 +1,121 @@
+"""One blocking XREAD over any number of streams, for one process.
+
+Adding a stream must not wait for the running XREAD to time out, so every reader
+watches a stream of its own and is woken through it. Cancelling the read instead
+would leave a half-read reply on the connection.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import BLOCK_MILLISECONDS, FAILURES, reader_wake, stream_client
+
+logger = logging.getLogger(__name__)
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+OnEntries = Callable[[list[Entry]], None]
+
+_PER_STREAM = 200
+_RETRY_SECONDS = 0.5
+_WAKE_LIFE_SECONDS = 600
+
+
+class StreamReader:
+    """Delivers new entries of watched streams to callbacks on the running loop.
+
+    A callback runs between reads and must not block. After a lost connection it goes
+    on from the last delivered entry; `on_reconnect` is called once per recovery.
+    """
+
+    def __init__(self, on_reconnect: Callable[[], None] | None = None) -> None:
+        self._watched: dict[str, tuple[bytes, OnEntries]] = {}
+        self._wake_key = reader_wake(uuid7())
+        self._wake_cursor = b"0-0"
+        self._on_reconnect = on_reconnect
+        self._client: Redis | None = None
+        self._control: Redis | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._poke_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin reading on the running loop; idempotent."""
+        if self._task is None:
+            self._client, self._control = stream_client(), stream_client()
+            self._task = asyncio.create_task(self._read_forever())
+
+    async def stop(self) -> None:
+        """Stop reading and close the connections."""
+        for task in (self._poke_task, self._task):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        for client in (self._client, self._control):
+            if client is not None:
+                await client.aclose()
+
+    def watch(self, key: str, cursor: str | bytes, on_entries: OnEntries) -> None:
+        """Deliver what comes after `cursor` (`0-0` means all of it)."""
+        position = cursor.encode() if isinstance(cursor, str) else cursor
+        self._watched[key] = (position, on_entries)
+        self.start()
+        if self._poke_task is None or self._poke_task.done():
+            self._poke_task = asyncio.create_task(self._poke())
+
+    def unwatch(self, key: str) -> None:
+        """Stop delivering; entries of a read under way are dropped."""
+        self._watched.pop(key, None)
+
+    async def _poke(self) -> None:
+        if self._control is None:
+            return
+        with contextlib.suppress(*FAILURES):  # at worst the read lasts its 2 s
+            pipeline = self._control.pipeline(transaction=False)
+            pipeline.xadd(self._wake_key, {b"w": b""}, maxlen=1, approximate=False)
+            pipeline.expire(self._wake_key, _WAKE_LIFE_SECONDS)
+            await pipeline.execute()
+
+    async def _read_forever(self) -> None:
+        failing = False
+        while True:
+            try:
+                answer = await self._read_once()
+            except FAILURES as error:
+                if not failing:
+                    logger.warning("stream reader lost redis: %s", type(error).__name__)
+                failing = True
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if failing:
+                failing = False
+                if self._on_reconnect is not None:
+                    self._on_reconnect()
+            for key, entries in answer:
+                self._deliver(key.decode(), entries)
+
+    async def _read_once(self) -> list[Any]:
+        assert self._client is not None  # noqa: S101  set by start()
+        streams: dict[Any, Any] = {
+            key: cursor for key, (cursor, _) in self._watched.items()
+        }
+        streams[self._wake_key] = self._wake_cursor
+        answer: Any = await self._client.xread(
+            streams, count=_PER_STREAM, block=BLOCK_MILLISECONDS
+        )
+        return list(answer.items()) if isinstance(answer, dict) else answer or []
+
+    def _deliver(self, key: str, entries: list[Entry]) -> None:
+        if key == self._wake_key:
+            self._wake_cursor = entries[-1][0]
+            return
+        watched = self._watched.get(key)
+        if watched is None:
+            return
+        self._watched[key] = (entries[-1][0], watched[1])
+        watched[1](entries)

@@ -1,0 +1,5 @@
+"""WebSocket routes; another project may include these patterns in its own router."""
+
+from runners.gateway.routing import websocket_urlpatterns as plugin_patterns
+
+websocket_urlpatterns = [*plugin_patterns]

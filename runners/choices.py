@@ -1,0 +1,115 @@
+"""Closed lists of the ledger: statuses, roles, event types."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class RunStatus(models.TextChoices):
+    """C-05; edges in `EDGES`."""
+
+    CREATED = "created", _("created")
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    REQUIRES_ACTION = "requires_action", _("waiting for a person")
+    COMPLETED = "completed", _("completed")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
+    TIMEOUT = "timeout", _("timed out")
+
+
+LIVE = (
+    RunStatus.CREATED,
+    RunStatus.QUEUED,
+    RunStatus.RUNNING,
+    RunStatus.REQUIRES_ACTION,
+)
+TERMINAL = (
+    RunStatus.COMPLETED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+    RunStatus.TIMEOUT,
+)
+# target status -> the statuses it may be reached from
+EDGES: dict[RunStatus, tuple[RunStatus, ...]] = {
+    RunStatus.QUEUED: (RunStatus.CREATED, RunStatus.REQUIRES_ACTION),
+    RunStatus.RUNNING: (RunStatus.QUEUED,),
+    RunStatus.REQUIRES_ACTION: (RunStatus.RUNNING,),
+    RunStatus.COMPLETED: (RunStatus.RUNNING,),
+    RunStatus.FAILED: LIVE,
+    RunStatus.CANCELLED: LIVE,
+    RunStatus.TIMEOUT: (RunStatus.RUNNING,),
+}
+
+
+class Role(models.TextChoices):
+    USER = "user", _("user")
+    ASSISTANT = "assistant", _("assistant")
+    SYSTEM = "system", _("system")
+    TOOL = "tool", _("tool")
+    REASONING = "reasoning", _("reasoning")
+
+
+class ConversationKind(models.TextChoices):
+    CHAT = "chat", _("chat")
+    SUB = "sub", _("sub-run")
+    STATELESS = "stateless", _("stateless call")
+
+
+class EventOutcome(models.TextChoices):
+    """What admission decided for an event; written with it, never changed."""
+
+    STARTED = "started", _("run started")
+    QUEUED = "queued", _("message queued")
+    IGNORED = "ignored", _("ignored")
+    RECORDED = "recorded", _("recorded")
+
+
+class QueuedStatus(models.TextChoices):
+    QUEUED = "queued", _("queued")
+    INJECTED = "injected", _("injected")
+    PROMOTED = "promoted", _("promoted")
+    CANCELLED = "cancelled", _("cancelled")
+    REFUSED = "refused", _("refused")
+
+
+class DeliveryStatus(models.TextChoices):
+    PENDING = "pending", _("pending")
+    SENDING = "sending", _("sending")
+    DELIVERED = "delivered", _("delivered")
+    FAILED = "failed", _("failed")
+    UNCERTAIN = "uncertain", _("uncertain")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class HostCallStatus(models.TextChoices):
+    STARTED = "started", _("started")
+    ANSWERED = "answered", _("answered")
+
+
+class EventType(models.TextChoices):
+    """Ledger and stream types, the closed list of the contract."""
+
+    RUN_QUEUED = "run.queued"
+    RUN_STARTED = "run.started"
+    RUN_PAUSED = "run.paused"
+    RUN_RESUMED = "run.resumed"
+    RUN_ADOPTED = "run.adopted"
+    MESSAGE_DELTA = "message.delta"
+    MESSAGE_COMPLETED = "message.completed"
+    REASONING_DELTA = "reasoning.delta"
+    TOOL_CALL_STARTED = "tool.call.started"
+    TOOL_CALL_COMPLETED = "tool.call.completed"
+    ARTIFACT_CREATED = "artifact.created"
+    STATE_UPDATED = "state.updated"
+    ACTION_REQUESTED = "action.requested"
+    ACTION_RESOLVED = "action.resolved"
+    STEERING_QUEUED = "steering.queued"
+    STEERING_INJECTED = "steering.injected"
+    STEERING_DROPPED = "steering.dropped"
+    PROCESSOR_LOG = "processor.log"
+    WARNING = "warning"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+
+
+ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED})

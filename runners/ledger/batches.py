@@ -1,0 +1,152 @@
+"""Batch and finish: two of the three transactions by which results reach the ledger."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from langbot.lib.models import lock_rows
+from runners.choices import EDGES, EventType, RunStatus
+from runners.ledger.conversations import Conversation
+from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
+from runners.ledger.finishing import Reply, close_turns
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ends: its terminal status and what its last event says."""
+
+    status: RunStatus
+    code: str = ""
+    error: str = ""
+    retryable: bool = False
+    finish_reason: str = "stop"
+    usage: dict[str, Any] | None = None
+    reply: Reply | None = None
+
+    def event(self, runner_sequence: int | None = None) -> NewEvent:
+        """Return the one terminal event of the run."""
+        if self.status == RunStatus.COMPLETED:
+            data: dict[str, Any] = {"finish_reason": self.finish_reason}
+            return NewEvent(
+                EventType.RUN_COMPLETED, data, runner_sequence, usage=self.usage
+            )
+        data = {"code": self.code, "error": self.error, "retryable": self.retryable}
+        return NewEvent(EventType.RUN_FAILED, data, runner_sequence, usage=self.usage)
+
+
+@dataclass(slots=True)
+class Batch:
+    """New results of one run, with the inbound position they bring it to."""
+
+    run_id: int
+    conversation_id: int
+    token: int | None
+    events: list[NewEvent]
+    invocation: int = 1
+    cursor: str | None = None
+    runner_sequence: int | None = None
+    first_output_at: datetime | None = None
+    ending: Ending | None = None
+
+    def fence(self) -> Fence:
+        """Return the claim that this batch must still hold."""
+        return Fence(
+            self.run_id,
+            self.token,
+            len(self.events),
+            self.cursor,
+            self.runner_sequence,
+            self.first_output_at,
+        )
+
+
+@dataclass(slots=True)
+class Written:
+    """What one transaction did: new `last_seq` per run, and what to wake."""
+
+    last_seq: dict[int, int] = field(default_factory=dict)
+    promoted: list[int] = field(default_factory=list)
+    deliveries: list[int] = field(default_factory=list)
+
+
+def write_batches(batches: Sequence[Batch]) -> Written:
+    """Write many runs' results in one transaction; only runs still held are written.
+
+    A batch whose run is missing from `last_seq` was fenced off: its writer must stop.
+    """
+    with transaction.atomic():
+        ending = [batch for batch in batches if batch.ending is not None]
+        conversations = _lock_conversations(ending)
+        written = Written(
+            pass_fence([batch.fence() for batch in batches if batch.ending is None])
+        )
+        for batch in ending:
+            written.last_seq |= _pass_ending_fence(batch)
+        held = [batch for batch in batches if batch.run_id in written.last_seq]
+        insert_events(_numbered(held, written.last_seq))
+        closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
+        written.promoted, written.deliveries = close_turns(closed, conversations)
+    return written
+
+
+def end_run(
+    run_id: int,
+    conversation_id: int,
+    ending: Ending,
+    sources: Iterable[RunStatus] | None = None,
+) -> Written | None:
+    """End a run from outside its owner (cancel, sweeps); None when another won.
+
+    Whatever its owner still writes is refused, since the run has left `running`.
+    """
+    batch = Batch(run_id, conversation_id, None, [ending.event()], ending=ending)
+    with transaction.atomic():
+        conversations = _lock_conversations([batch])
+        last_seq = _pass_ending_fence(batch, sources)
+        if not last_seq:
+            return None
+        insert_events(_numbered([batch], last_seq))
+        promoted, deliveries = close_turns([(run_id, ending.reply)], conversations)
+    return Written(last_seq, promoted, deliveries)
+
+
+def _lock_conversations(batches: Iterable[Batch]) -> dict[int, Conversation]:
+    ids = {batch.conversation_id for batch in batches}
+    if not ids:
+        return {}
+    return {row.pk: row for row in lock_rows(Conversation.objects.filter(pk__in=ids))}
+
+
+def _pass_ending_fence(
+    batch: Batch, sources: Iterable[RunStatus] | None = None
+) -> dict[int, int]:
+    ending = batch.ending
+    if ending is None:
+        return {}
+    allowed = EDGES[ending.status] if batch.token is None else (RunStatus.RUNNING,)
+    target = {
+        "status": ending.status,
+        "status_reason": ending.error[:500],
+        "error_code": ending.code,
+        "retryable": ending.retryable,
+        "finished_at": datetime.now(UTC),
+        "usage": ending.usage,
+    }
+    return pass_fence(
+        [batch.fence()], sources=tuple(sources or allowed), target=target
+    )
+
+
+def _numbered(
+    batches: Iterable[Batch], last_seq: dict[int, int]
+) -> list[tuple[int, int, int, NewEvent]]:
+    return [
+        (batch.run_id, seq, batch.invocation, event)
+        for batch in batches
+        for seq, event in enumerate(
+            batch.events, last_seq[batch.run_id] - len(batch.events) + 1
+        )
+    ]

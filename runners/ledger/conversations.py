@@ -1,0 +1,144 @@
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from agents.models import Agent, AgentBinding
+from langbot.core.models import Workspace
+from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
+from runners.choices import ConversationKind, QueuedStatus, Role
+from runners.ledger.events import EventLog
+
+
+class Conversation(PublicModel):
+    """Where messages have an order; its row is the admission lock."""
+
+    workspace = models.ForeignKey(
+        Workspace,
+        models.PROTECT,
+        related_name="conversations",
+        verbose_name=_("workspace"),
+    )
+    key = models.CharField(
+        _("key"),
+        max_length=500,
+        help_text=_("Bot, the platform's conversation, thread and person."),
+    )
+    kind = models.CharField(
+        _("kind"),
+        max_length=10,
+        choices=ConversationKind.choices,
+        default=ConversationKind.CHAT,
+    )
+    bot_id = models.UUIDField(_("bot"), null=True)
+    external_id = models.CharField(_("platform's id"), max_length=200, blank=True)
+    thread = models.CharField(_("thread"), max_length=200, blank=True)
+    actor_id = models.CharField(_("person"), max_length=200, blank=True)
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    transcript_seq = models.PositiveBigIntegerField(default=0, editable=False)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "key"], name="langbot_conversation_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.key
+
+
+class TranscriptItem(AppendOnlyModel, PublicModel):
+    """One message as history shows it; order is `seq`, dense per conversation."""
+
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="transcript"
+    )
+    seq = models.PositiveBigIntegerField()
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices)
+    item_type = models.CharField(_("type"), max_length=20, default="message")
+    text = models.TextField(_("text"), blank=True)
+    content: Any = models.JSONField(_("content"), null=True)
+    artifact_refs: Any = models.JSONField(default=list)
+    event = models.ForeignKey(
+        EventLog, models.SET_NULL, null=True, related_name="transcript"
+    )
+    run = models.ForeignKey(
+        "langbot_runners.AgentRun",
+        models.SET_NULL,
+        null=True,
+        related_name="transcript",
+    )
+    actor_id = models.CharField(max_length=200, blank=True)
+    actor_name = models.CharField(max_length=200, blank=True)
+    metadata: Any = models.JSONField(default=dict)
+
+    objects = AppendOnlyQuerySet["TranscriptItem"].as_manager()
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("transcript")
+        ordering = ["conversation", "seq"]
+        constraints = [
+            # also the index behind history pages
+            models.UniqueConstraint(
+                fields=["conversation", "seq"], name="langbot_transcript_order"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:60]}"
+
+
+class QueuedMessage(PublicModel):
+    """A message that waits for the running turn; answered later, never dropped.
+
+    queued → promoted | injected | cancelled; `refused` is written as such.
+    """
+
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="queue"
+    )
+    event = models.OneToOneField(
+        EventLog, models.PROTECT, related_name="queued_message"
+    )
+    agent = models.ForeignKey(Agent, models.PROTECT, related_name="+")
+    binding = models.ForeignKey(
+        AgentBinding, models.SET_NULL, null=True, related_name="+"
+    )
+    mode = models.CharField(_("mode"), max_length=10, default="enqueue")
+    dry_run = models.BooleanField(default=False)
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=QueuedStatus.choices,
+        default=QueuedStatus.QUEUED,
+    )
+    run = models.ForeignKey(
+        "langbot_runners.AgentRun",
+        models.SET_NULL,
+        null=True,
+        related_name="promoted_from",
+    )
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("queued message")
+        verbose_name_plural = _("queued messages")
+        ordering = ["pk"]
+        indexes = [
+            # the next message of a conversation, asked at the end of every run
+            models.Index(
+                fields=["conversation", "id"],
+                condition=Q(status="queued"),
+                name="langbot_queue_next",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.public_id}"

@@ -1,0 +1,170 @@
+"""Closing a turn: the reply's rows, its delivery and the next queued message."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils.translation import gettext
+
+from langbot.lib.conf import limits
+from runners.choices import (
+    DeliveryStatus,
+    EventOutcome,
+    QueuedStatus,
+    Role,
+    RunStatus,
+)
+from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
+from runners.ledger.events import EventLog
+from runners.ledger.outbox import Delivery
+from runners.ledger.runs import AgentRun
+from runners.ledger.turns import Turn, append_transcript, open_turn
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the assistant said in a run; incomplete when the run did not complete."""
+
+    text: str
+    content: Any = None
+    complete: bool = True
+    artifact_refs: list[Any] = field(default_factory=list)
+
+
+def close_turns(
+    closed: Sequence[tuple[int, Reply | None]],
+    conversations: Mapping[int, Conversation],
+) -> tuple[list[int], list[int]]:
+    """Write what follows the end of runs; returns (promoted run ids, delivery ids).
+
+    Runs in the finish transaction, with the conversations' rows locked.
+    """
+    if not closed:
+        return [], []
+    replies = dict(closed)
+    runs = AgentRun.objects.select_related("event").filter(pk__in=replies)
+    deliveries = []
+    for run in runs.order_by("pk"):
+        conversation = conversations[run.conversation_id]
+        _write_reply(run, conversation, replies[run.pk])
+        delivery = _reply_delivery(run, conversation, replies[run.pk])
+        if delivery is not None:
+            deliveries.append(delivery.pk)
+    return _promote(conversations), deliveries
+
+
+def _write_reply(
+    run: AgentRun, conversation: Conversation, reply: Reply | None
+) -> None:
+    if reply is not None and (reply.text or reply.artifact_refs):
+        _append_reply(run, conversation, reply)
+    if run.status not in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+        # A failed turn always leaves a visible row (AG-41).
+        item = TranscriptItem(
+            role=Role.SYSTEM,
+            item_type="error",
+            text=failure_text(run),
+            run=run,
+            metadata={"code": run.error_code},
+        )
+        append_transcript(conversation, item)
+
+
+def _append_reply(run: AgentRun, conversation: Conversation, reply: Reply) -> None:
+    event = EventLog.objects.create(
+        workspace_id=run.workspace_id,
+        source=f"run:{run.public_id}",
+        event_id=f"{run.public_id}:reply",
+        type="message.sent",
+        time=datetime.now(UTC),
+        bot_id=run.bot_id,
+        conversation=conversation,
+        thread=conversation.thread,
+        actor={"type": "agent", "id": str(run.agent_id)},
+        input_summary=reply.text[: limits().summary_characters],
+        trigger_source="system",
+        outcome=EventOutcome.RECORDED,
+    )
+    item = TranscriptItem(
+        role=Role.ASSISTANT,
+        text=reply.text[: limits().transcript_characters],
+        content=reply.content or [{"type": "text", "text": reply.text}],
+        artifact_refs=reply.artifact_refs,
+        event=event,
+        run=run,
+        metadata={} if reply.complete else {"incomplete": True},
+    )
+    append_transcript(conversation, item)
+
+
+def failure_text(run: AgentRun) -> str:
+    """Return what people in the chat read when a run did not complete."""
+    return gettext("Sorry, I could not answer (%(code)s).") % {
+        "code": run.error_code or run.status
+    }
+
+
+def _reply_delivery(
+    run: AgentRun, conversation: Conversation, reply: Reply | None
+) -> Delivery | None:
+    policy = (run.snapshot or {}).get("delivery_policy", {})
+    if run.bot_id is None or run.dry_run or not policy.get("reply", True):
+        return None
+    text = reply.text if reply else ""
+    if run.status not in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+        text = f"{text}\n\n{failure_text(run)}".strip()
+    if not text and not (reply and reply.artifact_refs):
+        return None
+    return Delivery.objects.create(
+        workspace_id=run.workspace_id,
+        run=run,
+        conversation=conversation,
+        bot_id=run.bot_id,
+        target=f"{conversation.external_id}|{conversation.thread}"[:300],
+        payload=_payload(run, conversation, text, reply),
+        at_least_once=policy.get("ambiguous") == "at_least_once",
+        status=DeliveryStatus.PENDING,
+        next_attempt_at=datetime.now(UTC),
+    )
+
+
+def _payload(
+    run: AgentRun, conversation: Conversation, text: str, reply: Reply | None
+) -> dict[str, Any]:
+    return {
+        "run_id": str(run.public_id),
+        "status": run.status,
+        "conversation": conversation.external_id,
+        "thread": conversation.thread,
+        "reply_target": run.event.delivery.get("reply_target") or {},
+        "text": text,
+        "artifacts": reply.artifact_refs if reply else [],
+    }
+
+
+def _promote(conversations: Mapping[int, Conversation]) -> list[int]:
+    waiting = (
+        QueuedMessage.objects.select_related("event", "agent", "binding")
+        .filter(conversation__in=conversations, status=QueuedStatus.QUEUED)
+        .order_by("pk")
+    )
+    first: dict[int, QueuedMessage] = {}
+    for message in waiting:
+        first.setdefault(message.conversation_id, message)
+    return [
+        _promote_one(conversations[conversation_id], message)
+        for conversation_id, message in first.items()
+    ]
+
+
+def _promote_one(conversation: Conversation, message: QueuedMessage) -> int:
+    turn = Turn(
+        message.event, message.agent, message.binding, dry_run=message.dry_run
+    )
+    run = open_turn(conversation, turn)
+    QueuedMessage.objects.filter(pk=message.pk).update(
+        status=QueuedStatus.PROMOTED, run=run, ended_at=datetime.now(UTC)
+    )
+    return run.pk
+

@@ -1,0 +1,74 @@
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from langbot.core.models import Workspace
+from langbot.lib.ids import uuid7
+from langbot.lib.models import PublicModel
+from runners.choices import DeliveryStatus
+from runners.ledger.conversations import Conversation
+from runners.ledger.runs import AgentRun
+
+
+class Delivery(PublicModel):
+    """One reply on its way out; one idempotency key over all its attempts.
+
+    pending → sending → delivered | failed | uncertain, and back to pending for a
+    retry. Only the lowest unfinished row of a target is claimed, so order holds.
+    """
+
+    workspace = models.ForeignKey(
+        Workspace, models.PROTECT, related_name="deliveries"
+    )
+    run = models.ForeignKey(
+        AgentRun,
+        models.SET_NULL,
+        null=True,
+        related_name="deliveries",
+        verbose_name=_("run"),
+    )
+    conversation = models.ForeignKey(
+        Conversation, models.PROTECT, related_name="deliveries"
+    )
+    bot_id = models.UUIDField(_("bot"))
+    target = models.CharField(_("target"), max_length=300)
+    payload: Any = models.JSONField(_("payload"))
+    idempotency_key = models.UUIDField(default=uuid7, unique=True, editable=False)
+    at_least_once = models.BooleanField(default=False)
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=DeliveryStatus.choices,
+        default=DeliveryStatus.PENDING,
+    )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    attempt_log: Any = models.JSONField(_("attempt log"), default=list)
+    next_attempt_at = models.DateTimeField(_("next attempt"))
+    claim_token = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    last_error = models.TextField(_("last error"), blank=True)
+    platform_message_id = models.CharField(max_length=200, blank=True)
+    delivered_at = models.DateTimeField(_("delivered"), null=True)
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-pk"]
+        indexes = [
+            # what is due, and whether something older waits for the same target
+            models.Index(
+                fields=["bot_id", "target", "id"],
+                condition=Q(status__in=["pending", "sending"]),
+                name="langbot_delivery_open",
+            ),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(status__in=["pending", "sending"]),
+                name="langbot_delivery_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} → {self.target}"

@@ -1,0 +1,197 @@
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from agents.models import Agent, AgentBinding
+from langbot.core.models import Workspace
+from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
+from runners.choices import LIVE, TERMINAL, EventType, HostCallStatus, RunStatus
+from runners.ledger.conversations import Conversation
+from runners.ledger.events import EventLog
+
+
+class AgentRunQuerySet(models.QuerySet["AgentRun"]):
+    def live(self) -> "AgentRunQuerySet":
+        """Runs that have not ended."""
+        return self.filter(status__in=LIVE)
+
+    def waiting(self) -> "AgentRunQuerySet":
+        """Runs that a worker may claim, oldest first."""
+        return self.filter(status=RunStatus.QUEUED).order_by("pk")
+
+
+class AgentRun(PublicModel):
+    """One execution of an agent for one event. The row is the truth.
+
+    created → queued → running → completed | failed | cancelled | timeout;
+    running → requires_action → queued. Every change is a compare-and-set of status
+    and fencing token in `runners.ledger.writing`; nobody saves a run.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="runs")
+    conversation = models.ForeignKey(
+        Conversation,
+        models.PROTECT,
+        related_name="runs",
+        verbose_name=_("conversation"),
+    )
+    event = models.ForeignKey(
+        EventLog, models.PROTECT, related_name="runs", verbose_name=_("event")
+    )
+    binding = models.ForeignKey(
+        AgentBinding,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("binding"),
+    )
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, related_name="runs", verbose_name=_("agent")
+    )
+    agent_version = models.PositiveIntegerField(_("agent version"), default=0)
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
+    runner_id = models.CharField(_("runner"), max_length=300)
+    bot_id = models.UUIDField(_("bot"), null=True)
+    parent = models.ForeignKey(
+        "self", models.SET_NULL, null=True, related_name="children"
+    )
+    depth = models.PositiveSmallIntegerField(default=0)
+    origin = models.CharField(_("origin"), max_length=100, blank=True)
+    dry_run = models.BooleanField(_("dry run"), default=False)
+
+    status = models.CharField(
+        _("status"), max_length=20, choices=RunStatus.choices, default=RunStatus.CREATED
+    )
+    status_reason = models.CharField(_("reason"), max_length=500, blank=True)
+    error_code = models.CharField(_("error code"), max_length=100, blank=True)
+    retryable = models.BooleanField(_("retryable"), default=False)
+    cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
+    cancel_reason = models.CharField(max_length=200, blank=True)
+
+    snapshot: Any = models.JSONField(_("snapshot"), null=True)
+    node = models.UUIDField(_("worker"), null=True)
+    fencing_token = models.PositiveBigIntegerField(default=0)
+    connection_id = models.UUIDField(_("plugin connection"), null=True)
+    web_node = models.CharField(max_length=40, blank=True)
+    last_seq = models.PositiveIntegerField(default=0)
+    inbound_cursor = models.CharField(max_length=40, default="0-0")
+    invocation = models.PositiveSmallIntegerField(default=1)
+    last_runner_sequence = models.PositiveIntegerField(default=0)
+
+    deadline_at = models.DateTimeField(_("deadline"), null=True)
+    queued_at = models.DateTimeField(_("queued"), null=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    first_output_at = models.DateTimeField(_("first output"), null=True)
+    last_active_at = models.DateTimeField(_("last activity"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    usage: Any = models.JSONField(_("usage"), null=True)
+    cost_microdollars = models.BigIntegerField(_("cost (microdollars)"), null=True)
+    labels: Any = models.JSONField(_("labels"), default=list, blank=True)
+    notes = models.TextField(_("notes"), blank=True)
+    metadata: Any = models.JSONField(_("metadata"), default=dict, blank=True)
+
+    objects = AgentRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event", "agent", "attempt"], name="langbot_run_attempt_once"
+            ),
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=Q(status__in=LIVE),
+                name="langbot_run_one_live",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=RunStatus.values), name="langbot_run_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(depth__lte=3), name="langbot_run_depth"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=TERMINAL, finished_at__isnull=False)
+                | Q(status__in=LIVE, finished_at__isnull=True),
+                name="langbot_run_finished_when_terminal",
+            ),
+        ]
+        indexes = [
+            # what a worker claims, adopts and sweeps; small, whatever the ledger holds
+            models.Index(
+                fields=["status", "id"],
+                condition=Q(status__in=LIVE),
+                name="langbot_run_live",
+            ),
+            models.Index(fields=["workspace", "-id"], name="langbot_run_workspace"),
+            models.Index(fields=["agent", "-id"], name="langbot_run_agent"),
+            models.Index(fields=["conversation", "-id"], name="langbot_run_chat"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.public_id)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in TERMINAL
+
+
+class RunEvent(AppendOnlyModel):
+    """One fact of a run; `seq` is dense and allocated by the fence statement."""
+
+    run = models.ForeignKey(AgentRun, models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    type = models.CharField(_("type"), max_length=30, choices=EventType.choices)
+    data: Any = models.JSONField(_("data"), default=dict)
+    invocation = models.PositiveSmallIntegerField(default=1)
+    runner_sequence = models.PositiveIntegerField(null=True)
+    usage: Any = models.JSONField(null=True)
+    created_at = models.DateTimeField(_("time"))
+
+    objects = AppendOnlyQuerySet["RunEvent"].as_manager()
+
+    class Meta:
+        verbose_name = _("run event")
+        verbose_name_plural = _("run events")
+        ordering = ["run", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], name="langbot_run_event_seq")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.type}"
+
+
+class HostCall(models.Model):
+    """The journal of one side effect: written before it, answered after it."""
+
+    run = models.ForeignKey(AgentRun, models.CASCADE, related_name="host_calls")
+    invocation = models.PositiveSmallIntegerField()
+    plugin_seq_id = models.BigIntegerField()
+    action = models.CharField(_("action"), max_length=50)
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=HostCallStatus.choices,
+        default=HostCallStatus.STARTED,
+    )
+    answer: Any = models.JSONField(_("answer"), null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("host call")
+        verbose_name_plural = _("host calls")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "invocation", "plugin_seq_id"],
+                name="langbot_host_call_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.status}"

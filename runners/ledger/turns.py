@@ -1,0 +1,77 @@
+"""Opening a turn: the user's transcript row, the run and its first ledger event."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agents.models import Agent, AgentBinding
+from langbot.lib.conf import limits
+from runners.choices import EventType, Role, RunStatus
+from runners.ledger.conversations import Conversation, TranscriptItem
+from runners.ledger.events import EventLog
+from runners.ledger.fence import NewEvent, insert_events
+from runners.ledger.runs import AgentRun
+
+
+@dataclass(slots=True)
+class Turn:
+    """An event and who answers it."""
+
+    event: EventLog
+    agent: Agent
+    binding: AgentBinding | None = None
+    dry_run: bool = False
+
+
+def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
+    """Write the rows of a new queued run; the conversation's row must be locked.
+
+    The caller wakes a worker with the returned run.
+    """
+    run = AgentRun.objects.create(
+        workspace_id=conversation.workspace_id,
+        conversation=conversation,
+        event=turn.event,
+        binding=turn.binding,
+        agent=turn.agent,
+        agent_version=turn.agent.version,
+        runner_id=turn.agent.runner_id,
+        bot_id=turn.event.bot_id,
+        status=RunStatus.QUEUED,
+        queued_at=datetime.now(UTC),
+        dry_run=turn.dry_run,
+        metadata=turn.event.metadata,
+        last_seq=1,
+    )
+    insert_events([(run.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
+    if is_message(turn.event):
+        append_transcript(conversation, user_item(turn.event, run))
+    return run
+
+
+def is_message(event: EventLog) -> bool:
+    """Whether the event is something a person said (LB-04, LB-64)."""
+    return event.type == "message.received"
+
+
+def user_item(event: EventLog, run: AgentRun) -> TranscriptItem:
+    """Return the unsaved transcript row of a received message."""
+    text = str(event.input.get("text") or "")
+    return TranscriptItem(
+        role=Role.USER,
+        text=text[: limits().transcript_characters],
+        content=event.input.get("contents") or [{"type": "text", "text": text}],
+        artifact_refs=event.input.get("attachments") or [],
+        event=event,
+        run=run,
+        actor_id=str(event.actor.get("id") or "")[:200],
+        actor_name=str(event.actor.get("name") or "")[:200],
+    )
+
+
+def append_transcript(conversation: Conversation, item: TranscriptItem) -> None:
+    """Give the item the next number of its locked conversation and save it."""
+    conversation.transcript_seq += 1
+    conversation.save(update_fields=["transcript_seq", "updated_at"])
+    item.conversation = conversation
+    item.seq = conversation.transcript_seq
+    item.save(force_insert=True)

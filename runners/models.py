@@ -1,0 +1,21 @@
+"""The ledger: events, conversations, runs and everything they produced."""
+
+from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
+from runners.ledger.events import EventLog
+from runners.ledger.outbox import Delivery
+from runners.ledger.runs import AgentRun, HostCall, RunEvent
+from runners.ledger.state import RunnerState
+from runners.ledger.workers import WorkerNode
+
+__all__ = [
+    "AgentRun",
+    "Conversation",
+    "Delivery",
+    "EventLog",
+    "HostCall",
+    "QueuedMessage",
+    "RunEvent",
+    "RunnerState",
+    "TranscriptItem",
+    "WorkerNode",
+]
