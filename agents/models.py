@@ -55,7 +55,9 @@ class Agent(PublicModel):
     enabled = models.BooleanField(_("enabled"), default=True)
     archived_at = models.DateTimeField(_("archived"), null=True, editable=False)
     runner_id = models.CharField(_("runner"), max_length=300)
-    runner_config = models.JSONField(_("runner configuration"), default=dict, blank=True)
+    runner_config = models.JSONField(
+        _("runner configuration"), default=dict, blank=True
+    )
     resource_policy = models.JSONField(_("resources"), default=dict, blank=True)
     state_policy = models.JSONField(_("state"), default=dict, blank=True)
     delivery_policy = models.JSONField(_("delivery"), default=dict, blank=True)
@@ -148,7 +150,9 @@ class AgentBinding(PublicModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.scope}:{self.scope_ref or '*'} {self.event_pattern} → {self.agent}"
+        return (
+            f"{self.scope}:{self.scope_ref or '*'} {self.event_pattern} → {self.agent}"
+        )
 
     def clean(self) -> None:
         clean_policies(self, POLICIES)

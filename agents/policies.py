@@ -76,9 +76,7 @@ def _both(mine: list[str], theirs: list[str]) -> list[str]:
     return [name for name in mine if name in theirs]
 
 
-def _both_or_all(
-    mine: list[str] | None, theirs: list[str] | None
-) -> list[str] | None:
+def _both_or_all(mine: list[str] | None, theirs: list[str] | None) -> list[str] | None:
     if mine is None or theirs is None:
         return theirs if mine is None else mine
     return _both(mine, theirs)

@@ -1,1 +1,189 @@
-"""Misconfiguration that Django's check framework reports, each with an id."""
+"""Misconfiguration that Django's check framework reports, each with an id and a hint.
+
+E001 belongs to `langbot.lib.fields`. Ids are never reused; `docs/operations.md` lists
+them.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from pydantic import ValidationError
+
+from langbot.lib.conf import HostSettings, conf
+from langbot.lib.redis import FAILURES, quick_client
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+# Packages of our name, and the distributions known to bring another one.
+RIVALS = {"agents": "openai-agents", "langbot": "langbot"}
+
+
+def _settings() -> HostSettings | None:
+    try:
+        return conf()
+    except ValidationError:
+        return None  # E002 says why
+
+
+@register()
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """E002: an unknown setting, a wrong value, or limits out of order."""
+    try:
+        conf()
+    except ValidationError as error:
+        return [_settings_error(issue["loc"], issue["msg"]) for issue in error.errors()]
+    return []
+
+
+def _settings_error(location: tuple[int | str, ...], problem: str) -> Error:
+    name = ".".join(map(str, location)).upper()
+    hint = "See docs/settings.md for the names and the order of limits."
+    return Error(f"LANGBOT[{name!r}]: {problem}", hint=hint, id="langbot.E002")
+
+
+@register()
+def check_secret_keys(**_: Any) -> list[CheckMessage]:
+    """E003: secrets could not be stored or read."""
+    host = _settings()
+    if host is None:
+        return []
+    hint = "Make one with cryptography.fernet.Fernet.generate_key()."
+    if not host.secret_keys:
+        return [Error("LANGBOT['SECRET_KEYS'] is empty.", hint=hint, id="langbot.E003")]
+    if not all(map(_is_fernet_key, host.secret_keys)):
+        message = "LANGBOT['SECRET_KEYS'] holds something that is not a Fernet key."
+        return [Error(message, hint=hint, id="langbot.E003")]
+    return []
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
+@register()
+def check_redis_url(**_: Any) -> list[CheckMessage]:
+    """E004: an address that no Redis client takes."""
+    host = _settings()
+    if host is None or host.redis_url.startswith(REDIS_SCHEMES):
+        return []
+    hint = "Use redis://host:port/db, rediss://… or unix:///path?db=0."
+    message = "LANGBOT['REDIS_URL'] is not a Redis address."
+    return [Error(message, hint=hint, id="langbot.E004")]
+
+
+@register()
+def check_data_dir(**_: Any) -> list[CheckMessage]:
+    """E005: artifacts and logs could not be written."""
+    host = _settings()
+    if host is None:
+        return []
+    folder = host.data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent  # it is made on first use
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return []
+    message = f"The data folder {host.data_dir} cannot be written."
+    hint = "Set LANGBOT_DATA_DIR to a folder of the user that runs this."
+    return [Error(message, hint=hint, id="langbot.E005")]
+
+
+@register()
+def check_rival_packages(**_: Any) -> list[CheckMessage]:
+    """W001: another package has the name of one of ours."""
+    hint = "Use an environment of its own for this project, or uninstall the other."
+    return [
+        Warning(
+            f"Another package called {name!r} is installed: {where}.",
+            hint=hint,
+            id="langbot.W001",
+        )
+        for name in RIVALS
+        for where in sorted(set(_rivals(name)))
+    ]
+
+
+def _rivals(name: str) -> Iterator[str]:
+    spec = importlib.util.find_spec(name)
+    ours = Path(spec.origin).parent if spec and spec.origin else None
+    for entry in sys.path:
+        other = Path(entry or ".", name)
+        if (other / "__init__.py").exists() and other.resolve() != ours:
+            yield _owner(name) or str(other)
+    try:  # its files may lie between ours, in the same folder
+        metadata.distribution(RIVALS[name])
+    except metadata.PackageNotFoundError:
+        return
+    yield RIVALS[name]
+
+
+def _owner(name: str) -> str:
+    owners = metadata.packages_distributions().get(name, [])
+    return ", ".join(sorted(set(owners)))
+
+
+@register(deploy=True)
+def check_public_url(**_: Any) -> list[CheckMessage]:
+    """W002: people would send passwords and tokens in the clear."""
+    host = _settings()
+    if host is None or host.public_url.startswith("https://"):
+        return []
+    message = "LANGBOT['PUBLIC_URL'] is not https."
+    hint = "Set LANGBOT_PUBLIC_URL to the address people use, and LANGBOT_HTTPS=true."
+    return [Warning(message, hint=hint, id="langbot.W002")]
+
+
+@register(deploy=True)
+def check_database_for_deployment(**_: Any) -> list[CheckMessage]:
+    """W003: SQLite has one writer and one machine."""
+    if connections[DEFAULT_DB_ALIAS].vendor != "sqlite":
+        return []
+    message = "The database is SQLite: one machine, one writer at a time."
+    hint = "Set DATABASE_URL to PostgreSQL for more than one machine."
+    return [Warning(message, hint=hint, id="langbot.W003")]
+
+
+@register(deploy=True)
+def check_outbound(**_: Any) -> list[CheckMessage]:
+    """W004: the guard against calls into the private network is off."""
+    host = _settings()
+    wide = {"0.0.0.0/0", "::/0", "*"} & set(host.outbound_allow if host else [])
+    if not wide:
+        return []
+    message = f"LANGBOT['OUTBOUND_ALLOW'] allows every address: {sorted(wide)}."
+    hint = "Name the private hosts that agents may call."
+    return [Warning(message, hint=hint, id="langbot.W004")]
+
+
+def live_checks() -> list[CheckMessage]:
+    """Check what only runs: E006 Redis, E007 the database, W005 its migrations."""
+    found: list[CheckMessage] = []
+    try:
+        quick_client().ping()
+    except FAILURES as error:
+        hint = "Start it, or set REDIS_URL; runlangbot starts the bundled one."
+        message = f"Redis does not answer: {type(error).__name__}."
+        found.append(Error(message, hint=hint, id="langbot.E006"))
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        message = f"The database does not answer: {type(error).__name__}."
+        found.append(Error(message, hint="See DATABASE_URL.", id="langbot.E007"))
+    else:
+        if waiting:
+            message = f"{len(waiting)} migrations wait."
+            hint = "Run manage.py migrate."
+            found.append(Warning(message, hint=hint, id="langbot.W005"))
+    return found

@@ -1,5 +1,6 @@
 """WebSocket routes; another project may include these patterns in its own router."""
 
+from platforms.routing import websocket_urlpatterns as chat_patterns
 from runners.gateway.routing import websocket_urlpatterns as plugin_patterns
 
-websocket_urlpatterns = [*plugin_patterns]
+websocket_urlpatterns = [*plugin_patterns, *chat_patterns]

@@ -7,3 +7,14 @@ class PlatformsConfig(AppConfig):
     label = "langbot_platforms"
     verbose_name = _("Platforms")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from platforms.adapters import registry
+        from platforms.adapters.web.adapter import WebAdapter
+        from platforms.adapters.webhook.adapter import WebhookAdapter
+        from platforms.sending import send_due
+        from runners.engine import sweeps
+
+        registry.register(WebAdapter())
+        registry.register(WebhookAdapter())
+        sweeps.register("deliveries", seconds=2.0, function=send_due)

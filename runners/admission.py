@@ -167,9 +167,7 @@ def _admit_new(
     if live is not None or waiting:
         return _enqueue(incoming, conversation, (agent, binding), waiting, live)
     event = _log_event(incoming, conversation, EventOutcome.STARTED)
-    run = open_turn(
-        conversation, Turn(event, agent, binding, dry_run=incoming.dry_run)
-    )
+    run = open_turn(conversation, Turn(event, agent, binding, dry_run=incoming.dry_run))
     wake_runs([run.pk])
     return Admitted("started", event, conversation, run)
 
@@ -191,9 +189,7 @@ def _enqueue(
         binding=responsible[1],
         dry_run=incoming.dry_run,
     )
-    return Admitted(
-        "queued", event, conversation, None, message, waiting + 1, live
-    )
+    return Admitted("queued", event, conversation, None, message, waiting + 1, live)
 
 
 def _locked_conversation(incoming: Incoming, agent: Agent) -> Conversation:

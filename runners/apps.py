@@ -7,3 +7,11 @@ class RunnersConfig(AppConfig):
     label = "langbot_runners"
     verbose_name = _("Runs and history")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from runners.engine import sweeps
+        from runners.engine.adoption import finish_stuck_cancels
+        from runners.ledger.claims import prune_nodes
+
+        sweeps.register("stuck-cancels", seconds=2.0, function=finish_stuck_cancels)
+        sweeps.register("worker-nodes", seconds=600.0, function=prune_nodes)

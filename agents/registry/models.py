@@ -14,6 +14,14 @@ class RunnerDescriptor(models.Model):
     """What a plugin said about one of its runners, or why it was refused."""
 
     runner_id = models.CharField(_("runner"), max_length=300, unique=True)
+    workspace = models.ForeignKey(
+        Workspace,
+        models.CASCADE,
+        null=True,
+        related_name="runners",
+        verbose_name=_("workspace"),
+        help_text=_("Empty: it serves every workspace."),
+    )
     label = models.JSONField(_("label"), default=dict)
     description = models.JSONField(_("description"), default=dict)
     plugin = models.CharField(_("plugin"), max_length=200)
@@ -85,9 +93,7 @@ class PluginConnection(models.Model):
     """One socket of one plugin process, for as long as the ledger keeps it."""
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
-    token = models.ForeignKey(
-        PluginToken, models.CASCADE, related_name="connections"
-    )
+    token = models.ForeignKey(PluginToken, models.CASCADE, related_name="connections")
     workspace = models.ForeignKey(Workspace, models.CASCADE, null=True)
     plugin = models.CharField(_("plugin"), max_length=200, db_index=True)
     version = models.CharField(_("version"), max_length=50, blank=True)

@@ -26,6 +26,13 @@ def redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def add_record_time(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Stamp a record of the standard library alike for every handler."""
+    created = datetime.datetime.fromtimestamp(event["_record"].created, datetime.UTC)
+    event["timestamp"] = created.isoformat().replace("+00:00", "Z")
+    return event
+
+
 class DailyFileHandler(logging.Handler):
     """Append to `langbot-YYYY-MM-DD.log` of the local day (LB-175).
 
@@ -114,7 +121,6 @@ def _shared_processors() -> list[Processor]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         redact_event,
     ]
@@ -123,7 +129,7 @@ def _shared_processors() -> list[Processor]:
 def _formatter(*renderers: Processor) -> dict[str, Any]:
     return {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": _shared_processors(),
+        "foreign_pre_chain": [add_record_time, *_shared_processors()],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *renderers,
@@ -154,6 +160,7 @@ def configure_structlog() -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             *_shared_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

@@ -1,0 +1,1 @@
+"""One asyncio loop per worker process that claims runs and carries them."""

@@ -12,6 +12,7 @@ from runners.choices import EDGES, EventType, RunStatus
 from runners.ledger.conversations import Conversation
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.finishing import Reply, close_turns
+from runners.ledger.state_store import StateWrite, write_state
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Batch:
     cursor: str | None = None
     runner_sequence: int | None = None
     first_output_at: datetime | None = None
+    states: list[StateWrite] = field(default_factory=list)
+    known_seq: int = 0  # a hint for recovery only; the fence allocates
     ending: Ending | None = None
 
     def fence(self) -> Fence:
@@ -87,6 +90,8 @@ def write_batches(batches: Sequence[Batch]) -> Written:
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
         insert_events(_numbered(held, written.last_seq))
+        for write in [write for batch in held for write in batch.states]:
+            write_state(write)
         closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
         written.promoted, written.deliveries = close_turns(closed, conversations)
     return written
@@ -135,9 +140,7 @@ def _pass_ending_fence(
         "finished_at": datetime.now(UTC),
         "usage": ending.usage,
     }
-    return pass_fence(
-        [batch.fence()], sources=tuple(sources or allowed), target=target
-    )
+    return pass_fence([batch.fence()], sources=tuple(sources or allowed), target=target)
 
 
 def _numbered(

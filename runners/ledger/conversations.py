@@ -101,9 +101,7 @@ class QueuedMessage(PublicModel):
     queued → promoted | injected | cancelled; `refused` is written as such.
     """
 
-    conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="queue"
-    )
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="queue")
     event = models.OneToOneField(
         EventLog, models.PROTECT, related_name="queued_message"
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Field
 
 from runners.choices import RunStatus
 from runners.ledger.runs import AgentRun, RunEvent
@@ -140,4 +141,6 @@ def _moment(value: datetime | None) -> Any:
 
 def _column_value(item: tuple[str, Any]) -> Any:
     name, value = item
-    return AgentRun._meta.get_field(name).get_db_prep_save(value, connection)
+    field = AgentRun._meta.get_field(name)
+    assert isinstance(field, Field)  # noqa: S101  our own columns only
+    return field.get_db_prep_save(value, connection)

@@ -159,12 +159,9 @@ def _promote(conversations: Mapping[int, Conversation]) -> list[int]:
 
 
 def _promote_one(conversation: Conversation, message: QueuedMessage) -> int:
-    turn = Turn(
-        message.event, message.agent, message.binding, dry_run=message.dry_run
-    )
+    turn = Turn(message.event, message.agent, message.binding, dry_run=message.dry_run)
     run = open_turn(conversation, turn)
     QueuedMessage.objects.filter(pk=message.pk).update(
         status=QueuedStatus.PROMOTED, run=run, ended_at=datetime.now(UTC)
     )
     return run.pk
-

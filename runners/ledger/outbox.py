@@ -19,9 +19,7 @@ class Delivery(PublicModel):
     retry. Only the lowest unfinished row of a target is claimed, so order holds.
     """
 
-    workspace = models.ForeignKey(
-        Workspace, models.PROTECT, related_name="deliveries"
-    )
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="deliveries")
     run = models.ForeignKey(
         AgentRun,
         models.SET_NULL,

@@ -110,9 +110,7 @@ class AgentRun(PublicModel):
             models.CheckConstraint(
                 condition=Q(status__in=RunStatus.values), name="langbot_run_status"
             ),
-            models.CheckConstraint(
-                condition=Q(depth__lte=3), name="langbot_run_depth"
-            ),
+            models.CheckConstraint(condition=Q(depth__lte=3), name="langbot_run_depth"),
             models.CheckConstraint(
                 condition=Q(status__in=TERMINAL, finished_at__isnull=False)
                 | Q(status__in=LIVE, finished_at__isnull=True),

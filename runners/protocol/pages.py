@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from runners.protocol.context import EpochSeconds
 from runners.protocol.messages import ContentElement, text_of
 
 Direction = Literal["backward", "forward"]
@@ -14,7 +15,11 @@ class HostReply(BaseModel):
 
 
 class TranscriptItem(HostReply):
-    """One line of a conversation. `content_json` is the whole message, if kept."""
+    """One line of a conversation. `content_json` is the whole message, if kept.
+
+    Released SDKs refuse an item without `transcript_id`, `event_id` and `role`, and
+    times that are no integers.
+    """
 
     transcript_id: str = ""
     event_id: str | None = None
@@ -30,12 +35,14 @@ class TranscriptItem(HostReply):
     attachment_refs: list[dict[str, Any]] = []
     seq: int | None = None
     cursor: str | None = None
-    created_at: float | None = None
+    created_at: EpochSeconds | None = None
     metadata: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
-        return text_of(self.content)
+        """The whole text where the host kept it, else the cut one (LB-90)."""
+        whole = (self.content_json or {}).get("content")
+        return whole if isinstance(whole, str) else text_of(self.content)
 
 
 class HistoryPage(HostReply):

@@ -145,9 +145,7 @@ class HostApi:
 
     async def run_get(self, run_id: str | None = None) -> dict[str, Any]:
         """Return a run: this one, or one this run may see."""
-        return await self.call(
-            Action.RUN_GET, {"target_run_id": run_id or self.run_id}
-        )
+        return await self.call(Action.RUN_GET, {"target_run_id": run_id or self.run_id})
 
     async def count_tokens(
         self,
@@ -204,7 +202,8 @@ class HostApi:
         if left <= 0:
             message = f"the run's deadline has passed before {action}"
             raise HostCallError(ErrorCode.DEADLINE_EXCEEDED, message, retryable=True)
-        return min(seconds, left)
+        # The run's own time-out comes first and names the reason.
+        return min(seconds, left + 1)
 
 
 def _model_request(

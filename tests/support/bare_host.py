@@ -47,7 +47,8 @@ class BareRun:
 
     async def wait(self, timeout_seconds: float = 30.0) -> list[Frame]:
         """Return the results once the stream ended."""
-        await asyncio.wait_for(self.finished, timeout_seconds)
+        # Shielded: a timeout here must not cancel what the reader will still set.
+        await asyncio.wait_for(asyncio.shield(self.finished), timeout_seconds)
         return self.results
 
 
@@ -80,7 +81,10 @@ class BareConnection:
         answered: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._calls[number] = answered
         await self.send({"seq_id": number, "action": action, "data": data or {}})
-        frame = await asyncio.wait_for(answered, 15)
+        try:
+            frame = await asyncio.wait_for(answered, 15)
+        finally:
+            self._calls.pop(number, None)
         if frame["code"] != 0:
             raise PluginCallError(frame["message"])
         return dict(frame["data"])
@@ -134,7 +138,9 @@ class BareConnection:
         run = self._runs.get(frame["seq_id"])
         if run is not None:
             self._take_result(run, frame)
-        elif answered := self._calls.pop(frame["seq_id"], None):
+            return
+        answered = self._calls.get(frame["seq_id"])
+        if answered is not None and not answered.done():
             answered.set_result(frame)
 
     def _take_result(self, run: BareRun, frame: Frame) -> None:
@@ -182,13 +188,12 @@ class BareConnection:
             await self.send(_success(frame, answer))
 
     def _fail_waiting(self) -> None:
-        waiting = [
-            *self._calls.values(),
-            *(run.finished for run in self._runs.values()),
-        ]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(PluginGoneError("the plugin's socket closed"))
+        gone = PluginGoneError("the plugin's socket closed")
+        for answered in self._calls.values():
+            if not answered.done():
+                answered.set_exception(gone)
+        for run in self._runs.values():
+            run.finished.set_exception(gone)
 
 
 class BareHost:

@@ -1,0 +1,143 @@
+"""REST for bindings."""
+
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import mixins, serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.api.references import find_agent, reference_to
+from agents.binding_services import delete_binding, save_binding
+from agents.choices import BindingScope
+from agents.models import Agent, AgentBinding
+from langbot.core.access import author_of
+from langbot.core.models import Workspace
+from langbot.core.rest import ObjectField, StrictModelSerializer, WorkspaceViewSet
+
+
+class AgentReference(serializers.Field[Agent, Any, str, Any]):
+    """An agent by id or slug, shown as its id."""
+
+    def to_internal_value(self, data: Any) -> Agent:
+        agent = find_agent(self.context["view"].workspace, data)
+        if agent is None:
+            raise serializers.ValidationError(_("There is no such agent."))
+        return agent
+
+    def to_representation(self, value: Agent) -> str:
+        return str(value.public_id)
+
+
+class BindingSerializer(StrictModelSerializer[AgentBinding]):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    agent = extend_schema_field(OpenApiTypes.STR)(AgentReference)()
+    event_pattern = serializers.RegexField(
+        r"\A[\w.*?:-]+\Z", max_length=100, required=False
+    )
+    filters = ObjectField(required=False)
+    resource_policy = ObjectField(required=False, allow_null=True)
+    state_policy = ObjectField(required=False, allow_null=True)
+    delivery_policy = ObjectField(required=False, allow_null=True)
+
+    class Meta:
+        model = AgentBinding
+        fields = [
+            "id",
+            "agent",
+            "scope",
+            "scope_ref",
+            "event_pattern",
+            "filters",
+            "priority",
+            "enabled",
+            "resource_policy",
+            "state_policy",
+            "delivery_policy",
+            "created_at",
+        ]
+        read_only_fields = ["created_at"]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        scope = attrs.get("scope", getattr(self.instance, "scope", None))
+        if scope == BindingScope.GLOBAL and not self.context["request"].user.is_staff:
+            raise PermissionDenied(_("Only staff may bind every workspace."))
+        reference = attrs.get("scope_ref", getattr(self.instance, "scope_ref", ""))
+        if scope == BindingScope.BOT and reference:
+            _check_bot(self.context["view"].workspace, reference)
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> AgentBinding:
+        return save_binding(
+            AgentBinding(**validated_data), author=author_of(self.context["request"])
+        )
+
+    def update(
+        self, instance: AgentBinding, validated_data: dict[str, Any]
+    ) -> AgentBinding:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        return save_binding(instance, author=author_of(self.context["request"]))
+
+
+def _check_bot(workspace: Workspace | None, slug: str) -> None:
+    # By name: `platforms` is a layer above this app.
+    bots = apps.get_model("langbot_platforms", "Bot")._default_manager
+    if not bots.filter(workspace=workspace, slug=slug).exists():
+        raise serializers.ValidationError({"scope_ref": [_("There is no such bot.")]})
+
+
+class BindingFilters(serializers.Serializer[Any]):
+    agent = serializers.CharField(required=False, max_length=100)
+    scope = serializers.ChoiceField(required=False, choices=BindingScope.choices)
+    scope_ref = serializers.CharField(required=False, max_length=100)
+    enabled = serializers.BooleanField(required=False, allow_null=True, default=None)
+
+
+class BindingViewSet(
+    mixins.RetrieveModelMixin, mixins.ListModelMixin, WorkspaceViewSet[AgentBinding]
+):
+    """Which agent answers which events; two that would tie are refused."""
+
+    queryset = AgentBinding.objects.select_related("agent").filter(
+        agent__archived_at=None
+    )
+    serializer_class = BindingSerializer
+    filter_serializer = BindingFilters
+    workspace_field = "agent__workspace"
+
+    def filter_rows(
+        self, queryset: QuerySet[AgentBinding], given: dict[str, Any]
+    ) -> QuerySet[AgentBinding]:
+        agent = given.pop("agent", None)
+        if agent is not None:
+            found = Agent.objects.filter(reference_to(agent), workspace=self.workspace)
+            queryset = queryset.filter(agent__in=found)
+        return queryset.filter(
+            **{name: value for name, value in given.items() if value is not None}
+        )
+
+    def create(self, request: Request) -> Response:
+        self.required_workspace()
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data, status=201)
+
+    def partial_update(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+        return self.change(partial=True)
+
+    def destroy(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+        with transaction.atomic():
+            binding = self.lock_object()
+            if binding.scope == BindingScope.GLOBAL and not request.user.is_staff:
+                raise PermissionDenied(_("Only staff may bind every workspace."))
+            delete_binding(binding, author=author_of(request))
+        return Response(status=204)

@@ -1,0 +1,210 @@
+"""Which plugin process may serve which runners, and what it said about them.
+
+Called from the web node's own threads; each function is one short transaction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from agents.choices import ConnectionStatus
+from agents.models import PluginConnection, PluginToken, RunnerDescriptor
+from agents.registry.tokens import verify_plugin_token
+from runners.protocol.manifest import (
+    AGENT_RUNNER_KIND,
+    PluginManifest,
+    RunnerId,
+    RunnerManifest,
+)
+
+ANY_PLUGIN = "*"
+
+
+class RegistrationRefusedError(Exception):
+    """The plugin may not connect; the message is told to it and to admins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection comes from."""
+
+    connection_id: UUID
+    web_node: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A connection that serves runners: action to call by runner id."""
+
+    connection_id: UUID
+    plugin: str
+    workspace: str
+    actions: dict[str, str] = field(default_factory=dict)
+
+
+def admit_plugin(plain_token: str, plugin: str) -> PluginToken:
+    """Return the token if it admits `plugin`; binds an unbound token to it.
+
+    Raises RegistrationRefusedError.
+    """
+    token = verify_plugin_token(plain_token)
+    if token is None:
+        message = "the plugin token is wrong or revoked"
+        raise RegistrationRefusedError(message)
+    if not token.plugins:
+        # The first plugin that registers owns the token; one of two racing wins.
+        bound = PluginToken.objects.filter(pk=token.pk, plugins=[])
+        if not bound.update(plugins=[plugin]):
+            token.refresh_from_db()
+        else:
+            token.plugins = [plugin]
+    if ANY_PLUGIN not in token.plugins and plugin not in token.plugins:
+        message = f"this token does not admit the plugin {plugin}"
+        raise RegistrationRefusedError(message)
+    return token
+
+
+def register(
+    token: PluginToken,
+    manifest: PluginManifest,
+    origin: Origin,
+    unusable: Mapping[str, str],
+) -> Registered:
+    """Record the connection and its runners; `unusable` are reasons by runner id.
+
+    Raises RegistrationRefusedError when another workspace owns one of the runners.
+    """
+    with transaction.atomic():
+        usable = [_describe(token, runner, unusable) for runner in manifest.runners]
+        reasons = [_list_invalid(token, manifest, bad) for bad in manifest.invalid]
+        actions = {
+            runner.id: "run_agent" if runner.kind == AGENT_RUNNER_KIND else "run_runner"
+            for runner in usable
+            if runner is not None
+        }
+        PluginConnection.objects.create(
+            public_id=origin.connection_id,
+            token=token,
+            workspace_id=token.workspace_id,
+            plugin=manifest.plugin,
+            version=manifest.version[:50],
+            runners=sorted(actions),
+            web_node=origin.web_node,
+            remote=origin.remote[:100],
+            status=ConnectionStatus.ONLINE,
+            reason="\n".join([*unusable.values(), *reasons]),
+        )
+    workspace = str(token.workspace_id) if token.workspace_id else ANY_PLUGIN
+    return Registered(origin.connection_id, manifest.plugin, workspace, actions)
+
+
+def record_refusal(plain_token: str, plugin: str, origin: Origin, reason: str) -> None:
+    """List a refused plugin of a known token with the reason."""
+    token = verify_plugin_token(plain_token)
+    if token is not None:
+        now = datetime.now(UTC)
+        PluginConnection.objects.create(
+            public_id=origin.connection_id,
+            token=token,
+            workspace_id=token.workspace_id,
+            plugin=plugin[:200],
+            web_node=origin.web_node,
+            remote=origin.remote[:100],
+            status=ConnectionStatus.REFUSED,
+            reason=reason,
+            disconnected_at=now,
+        )
+
+
+def disconnect(connection_id: UUID, reason: str = "") -> None:
+    """Mark a connection as gone; idempotent."""
+    _online().filter(public_id=connection_id).update(
+        status=ConnectionStatus.OFFLINE,
+        reason=reason,
+        disconnected_at=datetime.now(UTC),
+    )
+
+
+def online_nodes() -> list[str]:
+    """Return the web nodes that hold online connections, as the table says."""
+    return list(_online().order_by().values_list("web_node", flat=True).distinct())
+
+
+def disconnect_node(web_node: str) -> int:
+    """Mark every connection of a dead web node as gone."""
+    return (
+        _online()
+        .filter(web_node=web_node)
+        .update(
+            status=ConnectionStatus.OFFLINE,
+            reason="the web process ended",
+            disconnected_at=datetime.now(UTC),
+        )
+    )
+
+
+def _online() -> QuerySet[PluginConnection]:
+    return PluginConnection.objects.filter(status=ConnectionStatus.ONLINE)
+
+
+def _describe(
+    token: PluginToken, runner: RunnerManifest, unusable: Mapping[str, str]
+) -> RunnerManifest | None:
+    existing = RunnerDescriptor.objects.filter(runner_id=runner.id).first()
+    if existing is not None and token.workspace_id is not None:
+        if existing.workspace_id is None:
+            # It serves its own workspace, but only a token for all may redescribe
+            # a runner that all use.
+            return None if runner.id in unusable else runner
+        if existing.workspace_id != token.workspace_id:
+            message = f"{runner.id} belongs to another workspace"
+            raise RegistrationRefusedError(message)
+    RunnerDescriptor.objects.update_or_create(
+        runner_id=runner.id,
+        defaults={
+            "workspace_id": token.workspace_id,
+            "label": runner.label,
+            "description": runner.description,
+            "plugin": f"{runner.author}/{runner.plugin}",
+            "version": runner.version[:50],
+            "kind": runner.kind,
+            "usages": list(runner.usages),
+            "event_patterns": list(runner.event_patterns),
+            "capabilities": runner.capabilities.model_dump(),
+            "permissions": {
+                name: list(operations)
+                for name, operations in runner.permissions.items()
+            },
+            "config_schema": runner.config_schema,
+            "manifest": runner.raw,
+            "last_error": unusable.get(runner.id, ""),
+            "last_seen_at": datetime.now(UTC),
+        },
+    )
+    return None if runner.id in unusable else runner
+
+
+def _list_invalid(token: PluginToken, manifest: PluginManifest, bad: Any) -> str:
+    reason = f"{bad.kind or 'component'} {bad.name or '?'}: {bad.reason}"
+    if bad.name and "/" not in bad.name and ":" not in bad.name:
+        runner_id = str(RunnerId(manifest.author, manifest.name, bad.name))
+        RunnerDescriptor.objects.get_or_create(
+            runner_id=runner_id,
+            defaults={
+                "workspace_id": token.workspace_id,
+                "plugin": manifest.plugin,
+                "kind": bad.kind[:20],
+                "label": {"en_US": bad.name},
+            },
+        )
+        listed = RunnerDescriptor.objects.filter(runner_id=runner_id)
+        listed.filter(workspace=token.workspace).update(
+            last_error=bad.reason, last_seen_at=datetime.now(UTC)
+        )
+    return reason

@@ -1,0 +1,238 @@
+"""Changing agents: every save is checked, versioned and audited in one transaction."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext_lazy as _
+
+from agents.bindings import delete_binding, save_binding
+from agents.config_secrets import (
+    is_sealed,
+    keep_masked,
+    mask_config,
+    reveal_config,
+    seal_config,
+)
+from agents.models import Agent, AgentVersion, Model, RunnerDescriptor
+from agents.registry.config_schema import (
+    read_schema,
+    selected_models,
+    validate_config,
+)
+from langbot.core.audit import changes, record_act
+from langbot.lib.conf import limits
+from langbot.lib.models import lock_rows
+
+CONTENT = (
+    "slug",
+    "name",
+    "description",
+    "enabled",
+    "runner_id",
+    "resource_policy",
+    "state_policy",
+    "delivery_policy",
+    "approval_policy",
+    "event_types",
+    "session_scope",
+)  # and `runner_config`, masked
+
+
+def save_agent(agent: Agent, *, author: str, action: str = "") -> Agent:
+    """Check and save an agent, write its next version and an audit entry.
+
+    Safe to call concurrently: the row is locked, version numbers are dense. A masked
+    secret keeps the stored one. `action` names the act in the audit log. Raises
+    ValidationError; messages about the runner's configuration are under
+    `runner_config`, each beginning with the name of the setting.
+    """
+    with transaction.atomic():
+        stored = _lock(agent)
+        agent.runner_config = _checked_config(agent, stored)
+        agent.full_clean()
+        _check_event_types(agent)
+        agent.version = stored.version + 1 if stored else 1
+        agent.save()
+        content = content_of(agent)
+        AgentVersion.objects.create(
+            agent=agent, number=agent.version, data=content, author=author[:200]
+        )
+        before, after = changes(content_of(stored) if stored else {}, content)
+        record_act(
+            author,
+            action or ("changed" if stored else "created"),
+            agent,
+            before=before,
+            after=after,
+        )
+    return agent
+
+
+def check_config(agent: Agent) -> dict[str, Any]:
+    """Return the configuration as `save_agent` would store it.
+
+    Raises ValidationError keyed by the names of the runner's settings, or by
+    `runner_id` when the agent may not use that runner.
+    """
+    stored = Agent.objects.filter(pk=agent.pk).first() if agent.pk else None
+    return _prepare_config(agent, stored)
+
+
+def restore_version(agent: Agent, number: int, *, author: str) -> Agent:
+    """Save an agent as it was in a version; its secrets stay as they are now.
+
+    Raises AgentVersion.DoesNotExist, and ValidationError when that content is no
+    longer valid.
+    """
+    with transaction.atomic():
+        version = AgentVersion.objects.get(agent=agent, number=number)
+        restored = Agent.objects.get(pk=agent.pk)
+        for name in (*CONTENT, "runner_config"):
+            setattr(restored, name, version.data[name])
+        return save_agent(restored, author=author, action=f"restored v{number}")
+
+
+def archive_agent(agent: Agent, *, author: str = "") -> Agent:
+    """Retire an agent: it answers nothing any more, its runs stay. Idempotent."""
+    with transaction.atomic():
+        stored = _lock(agent)
+        if stored is not None and stored.archived_at is None:
+            stored.archived_at = datetime.now(UTC)
+            stored.enabled = False
+            stored.save(update_fields=["archived_at", "enabled", "updated_at"])
+            record_act(author, "archived", stored)
+    agent.refresh_from_db()
+    return agent
+
+
+def remove_agent(agent: Agent, *, author: str) -> bool:
+    """Delete an agent that was never used, archive any other; True when deleted."""
+    try:
+        with transaction.atomic():
+            record_act(author, "deleted", agent, before=content_of(agent))
+            # A deleted instance loses its key; the caller's may still be archived.
+            Agent.objects.filter(pk=agent.pk).delete()
+    except ProtectedError:
+        archive_agent(agent, author=author)
+        return False
+    return True
+
+
+def content_of(agent: Agent) -> dict[str, Any]:
+    """Return what versions and the audit log keep of an agent, secrets masked."""
+    content = {name: getattr(agent, name) for name in CONTENT}
+    content["session_scope"] = str(agent.session_scope)
+    content["runner_config"] = mask_config(agent.runner_config)
+    return content
+
+
+def _lock(agent: Agent) -> Agent | None:
+    rows = lock_rows(Agent.objects.filter(pk=agent.pk)) if agent.pk else []
+    return rows[0] if rows else None
+
+
+def _checked_config(agent: Agent, stored: Agent | None) -> dict[str, Any]:
+    try:
+        return _prepare_config(agent, stored)
+    except ValidationError as error:
+        problems = error.message_dict
+        runner = problems.pop("runner_id", [])
+        named = [
+            f"{name}: {message}"
+            for name, messages in problems.items()
+            for message in messages
+        ]
+        fields = {"runner_id": runner, "runner_config": named}
+        raise ValidationError({k: v for k, v in fields.items() if v}) from None
+
+
+def _prepare_config(agent: Agent, stored: Agent | None) -> dict[str, Any]:
+    if not isinstance(agent.runner_config, Mapping):
+        raise ValidationError({"__all__": _("Enter a JSON object.")})
+    config, previous = _with_own_secrets(agent, stored)
+    runner = RunnerDescriptor.objects.filter(runner_id=agent.runner_id).first()
+    if runner is not None and runner.workspace_id not in (None, agent.workspace_id):
+        message = _("This runner belongs to another workspace.")
+        raise ValidationError({"runner_id": message})
+    names = None
+    if runner is not None and not runner.last_error:
+        config = validate_config(runner.config_schema, config)
+        names = {i.name for i in read_schema(runner.config_schema) if i.is_secret}
+        _check_models(agent, runner, config, previous)
+    _check_timeout(config)
+    return seal_config(config, names)
+
+
+def _with_own_secrets(
+    agent: Agent, stored: Agent | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the wanted configuration and the stored one that it may build on.
+
+    A secret belongs to its runner: another plugin never inherits it.
+    """
+    if stored is None:
+        return keep_masked(agent.runner_config, {}), {}
+    if stored.runner_id == agent.runner_id:
+        return keep_masked(agent.runner_config, stored.runner_config), (
+            stored.runner_config
+        )
+    inherited = [value for value in stored.runner_config.values() if is_sealed(value)]
+    config = keep_masked(agent.runner_config, {})
+    return {k: value for k, value in config.items() if value not in inherited}, {}
+
+
+def _check_timeout(config: Mapping[str, Any]) -> None:
+    """Refuse a deadline that the host would not keep (LB-34, C-07)."""
+    timeout: Any = config.get("timeout")
+    maximum = limits().run_seconds_maximum
+    if isinstance(timeout, int | float) and timeout > maximum:
+        message = _("A run takes at most %(maximum)d seconds.") % {"maximum": maximum}
+        raise ValidationError({"timeout": message})
+
+
+def _check_models(
+    agent: Agent,
+    runner: RunnerDescriptor,
+    config: Mapping[str, Any],
+    previous: Mapping[str, Any],
+) -> None:
+    """Refuse models of other workspaces; stored references may outlive their model."""
+    schema = runner.config_schema
+    named = selected_models(schema, config) - selected_models(schema, previous)
+    mine = Model.objects.filter(provider__workspace_id=agent.workspace_id)
+    known = {str(public_id) for public_id in mine.values_list("public_id", flat=True)}
+    if named - known:
+        fields = [
+            item.name
+            for item in read_schema(schema)
+            if selected_models([{"name": item.name, "type": item.type}], config) - known
+        ]
+        message = _("Choose a model of the agent's workspace.")
+        raise ValidationError(dict.fromkeys(fields, message))
+
+
+def _check_event_types(agent: Agent) -> None:
+    types = agent.event_types
+    if not isinstance(types, list) or not all(
+        isinstance(name, str) and name for name in types
+    ):
+        message = _("Enter a list of event types.")
+        raise ValidationError({"event_types": message})
+
+
+__all__ = [
+    "archive_agent",
+    "check_config",
+    "content_of",
+    "delete_binding",
+    "mask_config",
+    "remove_agent",
+    "restore_version",
+    "reveal_config",
+    "save_agent",
+    "save_binding",
+]

@@ -1,0 +1,263 @@
+"""Files that come in with a message: stored before the run, put back for the runner.
+
+What an event, a transcript or a ledger keeps never holds a file's bytes (LB-89); it
+holds the id of an artifact. Addresses are noted, never fetched (C-22).
+"""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from artifacts.encoding import (
+    MIME_TYPE,
+    PayloadError,
+    as_data_url,
+    decode_payload,
+    is_data_url,
+)
+from artifacts.models import Artifact
+from artifacts.store import (
+    ArtifactMissingError,
+    Named,
+    find_artifact,
+    open_artifact,
+    store_bytes,
+)
+from langbot.core.models import Workspace
+from langbot.lib.ids import uuid7
+
+logger = logging.getLogger(__name__)
+
+INPUT_BYTES = 10 * 1024 * 1024  # one file (C-21)
+INPUT_FILES = 20  # of one message (AG-05)
+REFERENCE_LENGTH = 1000  # the column's
+# Base64 of this fits into one 16 MiB frame beside the rest of a context.
+INLINE_BYTES = 10 * 1024 * 1024
+
+_KINDS = {
+    "image_base64": "image",
+    "image_url": "image",
+    "file_base64": "file",
+    "file_url": "file",
+}
+_OURS = ("artifact_id", "content_redacted", "error")  # never sent to a runner
+_ATTACHMENT_FIELDS = ("ref", "type", "mime_type", "size", "name", "source", "url", "id")
+
+Element = dict[str, Any]
+
+
+def register_inputs(
+    workspace: Workspace,
+    conversation: Named | None,
+    input: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the input with every inline payload replaced by an artifact's id.
+
+    Call inside the transaction that admits the event. A file that cannot be stored
+    keeps its place with an `error` code; the message itself is never refused.
+    """
+    registrar = _Registrar(workspace, conversation)
+    result = dict(input)
+    if "contents" in input:
+        result["contents"] = [
+            registrar.content(element) for element in _mappings(input["contents"])
+        ]
+    if "attachments" in input:
+        result["attachments"] = [
+            registrar.attachment(given) for given in _mappings(input["attachments"])
+        ]
+    return result
+
+
+def restore_contents(contents: list[Element]) -> list[Element]:
+    """Return contents with payloads put back as data URLs, to be sent to a runner.
+
+    Files that are gone or too much for one frame become a text element saying so.
+    """
+    return _Restorer().contents(contents)
+
+
+def restore_input(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored event's input as a runner takes it, contents and attachments."""
+    restorer = _Restorer()
+    return {
+        **stored,
+        "contents": restorer.contents(stored.get("contents") or []),
+        "attachments": restorer.attachments(stored.get("attachments") or []),
+    }
+
+
+@dataclass(slots=True)
+class _Registrar:
+    """Stores the files of one message."""
+
+    workspace: Workspace
+    conversation: Named | None
+    stored: int = 0
+
+    def content(self, element: Element) -> Element:
+        """Return one content element without bytes."""
+        field_name = str(element.get("type") or "")
+        kind = _KINDS.get(field_name)
+        if kind is None:
+            return _without(element, *_KINDS, *_OURS)
+        payload = element.get(field_name)
+        if field_name == "image_url" and isinstance(payload, dict):
+            payload = payload.get("url")
+        kept = _without(element, *_OURS, *(set(_KINDS) - {field_name}))
+        name = str(element.get("file_name") or "")
+        inline = field_name.endswith("_base64") or is_data_url(payload)
+        if payload and inline:
+            kept[field_name] = {"url": ""} if field_name == "image_url" else ""
+            return kept | self._store(payload, kind, name, "")
+        if "artifact_id" in element:
+            return kept | self._known(element["artifact_id"])
+        return kept
+
+    def attachment(self, given: Element) -> Element:
+        """Return one attachment without bytes; it always has an id (LB-15)."""
+        # A path would be a file of this host, which no sender may name.
+        kept = _without(given, *_OURS, "content", "base64", "path")
+        kept["id"] = str(given.get("id") or uuid7())
+        kept["type"] = kind = str(given.get("type") or "file")[:50]
+        name = str(given.get("name") or "")
+        payload, url = given.get("content") or given.get("base64"), given.get("url")
+        if not payload and is_data_url(url):
+            payload, kept["url"] = url, ""
+        if payload:
+            mime_type = str(given.get("mime_type") or "")
+            return kept | self._store(payload, kind, name, mime_type)
+        if "artifact_id" in given:
+            return kept | self._known(given["artifact_id"])
+        return kept | self._reference(kept)
+
+    def _store(self, payload: Any, kind: str, name: str, mime_type: str) -> Element:
+        try:
+            if self.stored >= INPUT_FILES:
+                raise PayloadError("too_many")
+            decoded = decode_payload(str(payload), INPUT_BYTES, mime_type)
+        except PayloadError as error:
+            logger.warning("an input file was not stored: %s", error.code)
+            return {"content_redacted": True, "error": error.code}
+        self.stored += 1
+        artifact = store_bytes(
+            self.workspace,
+            decoded.data,
+            type=kind,
+            mime_type=decoded.mime_type,
+            name=name,
+            source=Artifact.Source.PLATFORM,
+            conversation=self.conversation,
+        )
+        return _described(artifact) | {"content_redacted": True}
+
+    def _known(self, artifact_id: Any) -> Element:
+        """Accept an id only where its sender could see the file."""
+        try:
+            artifact = find_artifact(self.workspace, artifact_id)
+        except ArtifactMissingError:
+            return {"error": "unknown_artifact"}
+        home = artifact.conversation_id_ref
+        here = self.conversation.public_id if self.conversation else None
+        if home is not None and home != here:
+            return {"error": "unknown_artifact"}
+        return _described(artifact)
+
+    def _reference(self, attachment: Element) -> Element:
+        storage, reference = _target(attachment)
+        mime_type = str(attachment.get("mime_type") or "")
+        size = attachment.get("size")
+        artifact = Artifact.objects.create(
+            workspace=self.workspace,
+            type=attachment["type"],
+            mime_type=mime_type if MIME_TYPE.fullmatch(mime_type) else "",
+            name=str(attachment.get("name") or "")[:255],
+            size=size if isinstance(size, int) and 0 <= size < 2**53 else 0,
+            source=Artifact.Source.PLATFORM,
+            storage=storage,
+            reference=reference,
+            conversation_id_ref=(
+                self.conversation.public_id if self.conversation else None
+            ),
+        )
+        return {"artifact_id": str(artifact.public_id)}
+
+
+@dataclass(slots=True)
+class _Restorer:
+    """Puts files back into one context, up to what a frame can hold."""
+
+    left: int = field(default=INLINE_BYTES)
+
+    def contents(self, contents: list[Element]) -> list[Element]:
+        """Return the elements with their payloads."""
+        return [self._content(element) for element in contents]
+
+    def attachments(self, attachments: list[Element]) -> list[Element]:
+        """Return them in the fields runners know; `ref` names the artifact."""
+        return [self._attachment(given) for given in attachments]
+
+    def _content(self, element: Element) -> Element:
+        kept = _without(element, *_OURS)
+        if "error" in element or "artifact_id" not in element:
+            return _gone(element) if "error" in element else kept
+        read = self._read(str(element["artifact_id"]))
+        if read is None:
+            return _gone(element)
+        field_name, url = str(element["type"]), as_data_url(*read)
+        kept[field_name] = {"url": url} if field_name == "image_url" else url
+        return _without(kept, "size", "mime_type")
+
+    def _attachment(self, given: Element) -> Element:
+        kept = {name: given[name] for name in _ATTACHMENT_FIELDS if name in given}
+        artifact_id = given.get("artifact_id")
+        if artifact_id is None:
+            return kept
+        kept.setdefault("ref", str(artifact_id))
+        read = self._read(str(artifact_id)) if given.get("content_redacted") else None
+        if read is not None:
+            kept |= {"content": as_data_url(*read), "source": "base64"}
+        return kept
+
+    def _read(self, artifact_id: str) -> tuple[bytes, str] | None:
+        artifact = Artifact.objects.filter(public_id=artifact_id).first()
+        if artifact is None or artifact.size > self.left:
+            return None
+        try:
+            with open_artifact(artifact) as file:
+                data = file.read()
+        except ArtifactMissingError:
+            return None
+        self.left -= len(data)
+        return data, artifact.mime_type
+
+
+def _target(attachment: Element) -> tuple[str, str]:
+    url, ref = str(attachment.get("url") or ""), str(attachment.get("ref") or "")
+    if url.lower().startswith(("http://", "https://")) and len(url) <= REFERENCE_LENGTH:
+        return Artifact.Storage.URL, url
+    if ref:
+        return Artifact.Storage.PLATFORM_REF, ref[:REFERENCE_LENGTH]
+    return Artifact.Storage.METADATA_ONLY, ""
+
+
+def _described(artifact: Artifact) -> Element:
+    return {
+        "artifact_id": str(artifact.public_id),
+        "mime_type": artifact.mime_type,
+        "size": artifact.size,
+    }
+
+
+def _gone(element: Element) -> Element:
+    name = str(element.get("file_name") or element["type"])
+    return {"type": "text", "text": f"[{name}: not available]"}
+
+
+def _mappings(value: Any) -> list[Element]:
+    given = value if isinstance(value, list) else []
+    return [dict(item) for item in given if isinstance(item, dict)]
+
+
+def _without(element: Element, *names: str) -> Element:
+    return {key: value for key, value in element.items() if key not in names}

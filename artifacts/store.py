@@ -1,0 +1,127 @@
+"""The one door to stored bytes: rows with metadata over content-addressed blobs."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import BinaryIO, Protocol
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from artifacts import blobs
+from artifacts.models import Artifact
+from langbot.core.models import Workspace
+
+# A blob without a row may belong to a transaction that has not committed yet.
+ORPHAN_SECONDS = 3600.0
+_BATCH = 500
+
+
+class Named(Protocol):
+    """A row of a higher layer that artifacts name by public id."""
+
+    @property
+    def public_id(self) -> UUID: ...
+
+
+class ArtifactMissingError(LookupError):
+    """There is no such artifact: unknown, expired, foreign or without bytes here."""
+
+
+def store_bytes(  # noqa: PLR0913 - an artifact has this many independent facts (LB-92)
+    workspace: Workspace,
+    data: bytes,
+    *,
+    type: str,
+    mime_type: str,
+    name: str,
+    source: str,
+    conversation: Named | None = None,
+    run: Named | None = None,
+    expires_at: datetime | None = None,
+) -> Artifact:
+    """Store bytes and their row; equal bytes share one blob.
+
+    A row that is rolled back leaves its blob to `purge_orphans`.
+    """
+    return Artifact.objects.create(
+        workspace=workspace,
+        type=type[:50],
+        mime_type=mime_type[:150],
+        name=name[:255],
+        size=len(data),
+        sha256=blobs.write(data),
+        source=source,
+        storage=Artifact.Storage.BLOB,
+        conversation_id_ref=conversation.public_id if conversation else None,
+        run_id_ref=run.public_id if run else None,
+        expires_at=expires_at,
+    )
+
+
+def find_artifact(workspace: Workspace, public_id: UUID | str) -> Artifact:
+    """Return an unexpired artifact of the workspace; raises ArtifactMissingError."""
+    try:
+        wanted = UUID(str(public_id))
+    except ValueError:
+        raise ArtifactMissingError(str(public_id)) from None
+    found = (
+        Artifact.objects.filter(workspace=workspace, public_id=wanted)
+        .filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        .first()
+    )
+    if found is None:
+        raise ArtifactMissingError(str(public_id))
+    return found
+
+
+def open_artifact(artifact: Artifact) -> BinaryIO:
+    """Open the bytes for reading; the caller closes them.
+
+    Raises ArtifactMissingError when expired (LB-93) or when they are not held here.
+    """
+    expired = artifact.expires_at is not None and artifact.expires_at <= timezone.now()
+    if expired or artifact.storage != Artifact.Storage.BLOB:
+        raise ArtifactMissingError(str(artifact.public_id))
+    try:
+        return blobs.open_blob(artifact.sha256)
+    except blobs.BlobMissingError:
+        raise ArtifactMissingError(str(artifact.public_id)) from None
+
+
+def purge_expired() -> int:
+    """Remove expired rows and the blobs only they used; returns the rows removed."""
+    removed = 0
+    while True:
+        expired = list(
+            Artifact.objects.filter(expires_at__lte=Now())
+            .order_by("pk")
+            .values_list("pk", "sha256")[:_BATCH]
+        )
+        if not expired:
+            return removed
+        chosen = Artifact.objects.filter(pk__in=[key for key, _ in expired])
+        removed += chosen.delete()[0]
+        _discard_unreferenced({digest for _, digest in expired if digest})
+
+
+def purge_orphans() -> int:
+    """Remove blobs that no row names, and leftovers of killed processes."""
+    removed = blobs.remove_leftovers(ORPHAN_SECONDS)
+    batch: list[str] = []
+    for digest in blobs.digests():
+        batch.append(digest)
+        if len(batch) == _BATCH:
+            removed += _discard_unreferenced(batch)
+            batch.clear()
+    return removed + _discard_unreferenced(batch)
+
+
+def _discard_unreferenced(digests: Iterable[str]) -> int:
+    wanted = set(digests)
+    used = Artifact.objects.filter(sha256__in=wanted).values_list("sha256", flat=True)
+    return sum(
+        blobs.discard(digest, ORPHAN_SECONDS)
+        for digest in wanted - set(used.distinct())
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks: our host against a bare WebSocket server with the same plugin."""

@@ -1,0 +1,41 @@
+"""Makes a plugin token and prints it once."""
+
+import re
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agents.registry.tokens import create_plugin_token
+from langbot.core.management.commands.createapitoken import find_workspace
+
+PLUGIN_NAME = re.compile(r"^(\*|[^/\s:]+/[^/\s:]+)$")
+
+
+class Command(BaseCommand):
+    help = "Makes a token for plugin processes and prints it once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a label to know it by")
+        parser.add_argument(
+            "--plugin",
+            metavar="AUTHOR/NAME",
+            action="append",
+            default=[],
+            help="may register this plugin (* any); without: the first it registers",
+        )
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("--workspace", default="default", help="its slug")
+        place.add_argument(
+            "--all-workspaces", action="store_true", help="serve every workspace"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        for plugin in options["plugin"]:
+            if not PLUGIN_NAME.match(plugin):
+                raise CommandError(f"{plugin} is not AUTHOR/NAME.")
+        everywhere = options["all_workspaces"]
+        workspace = None if everywhere else find_workspace(options["workspace"])
+        _, token = create_plugin_token(
+            options["name"], workspace=workspace, plugins=options["plugin"]
+        )
+        self.stdout.write(token)

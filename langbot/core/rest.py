@@ -1,0 +1,207 @@
+"""What every view of the API shares: workspace, strict input, ETag, idempotency."""
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from langbot.core import idempotency
+from langbot.core.access import workspace_of
+from langbot.core.authentication import HasScope
+from langbot.core.models import Workspace
+from langbot.core.pagination import CursorPage
+from langbot.core.parsing import (
+    LenientNegotiation,
+    StrictJSONParser,
+    check_storable,
+    read_body,
+)
+from langbot.lib.models import lock_rows
+from langbot.problems import Problem
+
+Row = TypeVar("Row", bound=Model)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Names fields that it does not know instead of dropping them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = {
+                str(name): [_("There is no such field.")]
+                for name in data.keys() - self.fields.keys()
+            }
+            if unknown:
+                raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Row]):
+    """A model's serializer with the same strictness."""
+
+
+class ObjectField(serializers.JSONField):
+    """A JSON object up to `maximum_bytes` of JSON."""
+
+    default_error_messages = {
+        "not_object": gettext_lazy("Enter a JSON object."),
+        "too_large": gettext_lazy("This object is too large."),
+    }
+
+    def __init__(self, *, maximum_bytes: int = 256 * 1024, **kwargs: Any) -> None:
+        self.maximum_bytes = maximum_bytes
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            self.fail("not_object")
+        if len(json.dumps(value)) > self.maximum_bytes:
+            self.fail("too_large")
+        return value
+
+
+class WorkspaceViewSet(GenericViewSet[Row]):
+    """Rows of the caller's workspace by public id; those of others do not exist."""
+
+    permission_classes = [IsAuthenticated, HasScope]
+    parser_classes = [StrictJSONParser]
+    content_negotiation_class = LenientNegotiation
+    pagination_class = CursorPage
+    filter_backends = []
+    lookup_field = "public_id"
+    lookup_url_kwarg = "id"
+    lookup_value_converter = "uuid"
+    # The path from a row to its workspace.
+    workspace_field = "workspace"
+    # Says which query parameters a list takes; `filter_rows` applies them.
+    filter_serializer: type[serializers.Serializer[Any]] | None = None
+    workspace: Workspace | None = None
+    _claim: idempotency.Claim | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        check_storable(dict(request.query_params.lists()))
+        self.workspace = workspace_of(request)
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
+            read_body(request._request)
+        if request.method == "POST":
+            self._claim = idempotency.claim(request, request._request.body)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, idempotency.ReplayedError):
+            return exc.response
+        return super().handle_exception(exc)
+
+    def finalize_response(
+        self,
+        request: Request,
+        response: HttpResponseBase,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        if isinstance(response, Response):
+            _tag(response)
+            if self._claim is not None:
+                self._claim.settle(response)
+            response = self.after_answer(request, response)
+        if _is_unchanged(request, response):
+            response = Response(status=304, headers={"ETag": response["ETag"]})
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def after_answer(self, request: Request, response: Response) -> HttpResponseBase:
+        """Change a finished answer, replayed ones included."""
+        return response
+
+    def get_queryset(self) -> QuerySet[Row]:
+        rows = super().get_queryset()
+        if self.workspace is None:
+            return rows.none()
+        return rows.filter(**{self.workspace_field: self.workspace})
+
+    def filter_queryset(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
+        if self.filter_serializer is None or self.detail:
+            return queryset
+        given = self.filter_serializer(data=self.request.query_params.dict())
+        given.is_valid(raise_exception=True)
+        return self.filter_rows(queryset, given.validated_data)
+
+    def filter_rows(
+        self, queryset: QuerySet[Row], given: dict[str, Any]
+    ) -> QuerySet[Row]:
+        """Narrow a list by the validated query parameters."""
+        return queryset.filter(**given)
+
+    def required_workspace(self) -> Workspace:
+        """Return the caller's workspace; 403 for people who belong to none."""
+        if self.workspace is None:
+            raise PermissionDenied(_("You belong to no workspace."))
+        return self.workspace
+
+    def lock_object(self) -> Row:
+        """Return the object, locked and as `If-Match` wants it; in a transaction."""
+        row = self.get_object()
+        locked = lock_rows(self.get_queryset().filter(pk=row.pk))
+        if not locked:
+            raise Http404  # deleted since
+        self.check_if_match(locked[0])
+        return locked[0]
+
+    def check_if_match(self, row: Row) -> None:
+        """Raise 412 when the caller saw another state of the object."""
+        wanted = self.request.headers.get("If-Match")
+        if wanted is None or wanted.strip() == "*":
+            return
+        current = etag_of(self.get_serializer(row).data)
+        if current not in [tag.strip() for tag in wanted.split(",")]:
+            detail = _("The object has changed since it was read.")
+            raise Problem(412, "precondition_failed", detail)
+
+    def change(self, *, partial: bool) -> Response:
+        """Validate and save the object under its lock."""
+        with transaction.atomic():
+            row = self.lock_object()
+            serializer = self.get_serializer(
+                row, data=self.request.data, partial=partial
+            )
+            serializer.is_valid(raise_exception=True)
+            serializer.save()
+        return Response(serializer.data)
+
+    def listing(self, rows: QuerySet[Any], **context: Any) -> Response:
+        """Answer a page of `rows`."""
+        page = self.paginate_queryset(rows)
+        serializer = self.get_serializer(page, many=True, **context)
+        return self.get_paginated_response(serializer.data)
+
+
+def etag_of(data: Any) -> str:
+    """Return the strong tag of a representation."""
+    return f'"{hashlib.sha256(JSONRenderer().render(data)).hexdigest()[:32]}"'
+
+
+def _tag(response: Response) -> None:
+    is_object = isinstance(response.data, dict) and "id" in response.data
+    if is_object and response.status_code < 300 and not response.has_header("ETag"):  # noqa: PLR2004  HTTP's own number
+        response["ETag"] = etag_of(response.data)
+
+
+def _is_unchanged(request: HttpRequest | Request, response: HttpResponseBase) -> bool:
+    tags = request.headers.get("If-None-Match", "")
+    return (
+        request.method == "GET"
+        and response.has_header("ETag")
+        and response["ETag"] in [tag.strip() for tag in tags.split(",")]
+    )

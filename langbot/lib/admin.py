@@ -1,0 +1,166 @@
+"""The one place that knows the admin's theme.
+
+Admin classes take their bases, badges and widgets from here. With django-unfold among
+the installed apps they wear it; in any other project they are plain Django admin.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.apps import apps
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+THEMED = apps.is_installed("unfold")
+
+if TYPE_CHECKING or not THEMED:
+    from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.contrib.auth.forms import (
+        AdminPasswordChangeForm,
+        AdminUserCreationForm,
+        UserChangeForm,
+    )
+
+    theme: Any = None
+else:
+    from unfold import widgets as theme
+    from unfold.admin import ModelAdmin, StackedInline, TabularInline
+    from unfold.forms import (
+        AdminPasswordChangeForm,
+        UserChangeForm,
+    )
+    from unfold.forms import UserCreationForm as AdminUserCreationForm
+
+FEW_ROWS = 10_000  # a filtered list counts no further
+
+# Tones of a badge; `static/langbot_admin/admin.css` colours them.
+GOOD, BAD, BUSY, WARN, CALM = "good", "bad", "busy", "warn", "calm"
+
+
+class LargeTablePaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs
+    """Never counts a large table: 10^6 rows would take seconds for a page of 100.
+
+    Unfiltered, the highest key stands for the count (it is an index lookup, and log
+    tables lose rows only at the old end); filtered, counting stops at `FEW_ROWS`.
+    """
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast("QuerySet[models.Model]", self.object_list)
+        if not rows.query.where and not rows.query.distinct:
+            newest = rows.order_by("-pk").values_list("pk", flat=True).first()
+            return int(newest or 0)
+        return rows.order_by()[:FEW_ROWS].count()
+
+
+class RecordMixin:
+    """What the host recorded: to be read, never edited."""
+
+    show_full_result_count = False
+    paginator: Any = LargeTablePaginator
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, *_args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordAdmin(RecordMixin, ModelAdmin):  # type: ignore[type-arg]  # one of two bases
+    """A read-only page per row, for logs and ledgers."""
+
+    actions: Sequence[Any] | None = ()
+
+
+class RecordInline(RecordMixin, TabularInline):  # type: ignore[type-arg]  # as above
+    """Related records, as navigation."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+
+def badge(text: Any, tone: str = CALM) -> SafeString:
+    """Return a status badge; the tone is never the only carrier of the meaning."""
+    return format_html('<span class="lb-badge lb-{}">{}</span>', tone, text)
+
+
+def dress(fields: Iterable[forms.Field]) -> None:
+    """Give hand-made form fields the look of the theme."""
+    for field in fields:
+        _dress_widget(field.widget)
+
+
+def _dress_widget(widget: forms.Widget) -> None:
+    if isinstance(widget, forms.MultiWidget):
+        for part in widget.widgets:
+            _dress_widget(part)
+    elif THEMED:
+        classes = _classes(widget)
+        widget.attrs["class"] = " ".join([widget.attrs.get("class", ""), *classes])
+        if isinstance(widget, forms.CheckboxSelectMultiple):
+            widget.template_name = "unfold/widgets/radio.html"
+            widget.option_template_name = "unfold/widgets/radio_option.html"
+        elif isinstance(widget, forms.Select) and not widget.allow_multiple_selected:
+            widget.template_name = "unfold/widgets/select.html"
+    elif isinstance(widget, forms.Textarea):
+        widget.attrs.setdefault("class", "vLargeTextField")
+
+
+def _classes(widget: forms.Widget) -> list[str]:
+    kinds: list[tuple[type[forms.Widget], list[str]]] = [
+        (forms.CheckboxSelectMultiple, theme.CHECKBOX_CLASSES),
+        (forms.CheckboxInput, theme.SWITCH_CLASSES),
+        (forms.Select, theme.SELECT_CLASSES),
+        (forms.Textarea, theme.TEXTAREA_CLASSES),
+        (forms.HiddenInput, []),
+        (forms.widgets.Input, theme.INPUT_CLASSES),
+    ]
+    return next((names for kind, names in kinds if isinstance(widget, kind)), [])
+
+
+def unregister(*model_classes: type[models.Model]) -> None:
+    """Take models off the site if they are on it."""
+    for model in model_classes:
+        if admin.site.is_registered(model):
+            admin.site.unregister(model)
+
+
+class Media:
+    """Assets of every page of ours."""
+
+    css = {"all": ["langbot_admin/admin.css"]}
+    js = ["langbot_admin/admin.js"]
+
+
+__all__ = [
+    "BAD",
+    "BUSY",
+    "CALM",
+    "GOOD",
+    "WARN",
+    "AdminPasswordChangeForm",
+    "AdminUserCreationForm",
+    "LargeTablePaginator",
+    "Media",
+    "ModelAdmin",
+    "RecordAdmin",
+    "RecordInline",
+    "StackedInline",
+    "TabularInline",
+    "UserChangeForm",
+    "badge",
+    "dress",
+    "unregister",
+]

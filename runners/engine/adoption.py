@@ -1,0 +1,131 @@
+"""Looks after runs whose worker, web node or requester went away."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, InterfaceError
+
+from agents.registry import connections
+from langbot.lib.conf import limits
+from langbot.lib.redis import FAILURES, node_alive
+from runners.choices import RunStatus
+from runners.engine import sweeps
+from runners.engine.active import ActiveRun, Tenure
+from runners.engine.placement import Place
+from runners.engine.snapshot import RunFacts, load_runs, thaw
+from runners.ledger.batches import Ending, end_run
+from runners.ledger.claims import Claimed, adopt_run, adoptable_runs
+from runners.ledger.positions import spoken
+from runners.models import AgentRun
+from runners.protocol.errors import ErrorCode
+from runners.wakes import wake_deliveries, wake_runs
+
+if TYPE_CHECKING:
+    from runners.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_ADOPT_TOGETHER = 100
+# After a (re)start of Redis every heartbeat is missing at first.
+_REDIS_SETTLES_SECONDS = 10
+
+
+class Adoption:
+    """Runs every second beside the engine."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._last_sweep: dict[str, float] = {}
+        self._last_nodes = 0.0
+
+    async def run_forever(self) -> None:
+        """Adopt, check web nodes, run sweeps; an error ends one round only."""
+        while True:
+            try:
+                await self._adopt()
+                await self._check_web_nodes()
+                await self._sweep()
+            except (DatabaseError, InterfaceError, *FAILURES) as error:
+                logger.warning("adoption round failed: %s", error)
+            await asyncio.sleep(limits().adoption_seconds)
+
+    async def _adopt(self) -> None:
+        database = self._engine.database
+        for run_id in await database(adoptable_runs, _ADOPT_TOGETHER):
+            adopted = await self._engine.writer.transact(
+                adopt_run, run_id, self._engine.node
+            )
+            if adopted is not None:
+                run, facts = await database(_load, run_id)
+                await self._carry(adopted, run, facts)
+
+    async def _carry(self, adopted: Claimed, run: AgentRun, facts: RunFacts) -> None:
+        place = Place(run.web_node, run.connection_id or run.public_id)
+        tenure = Tenure(adopted.token, run.invocation, place)
+        active = ActiveRun(facts, tenure, self._engine.on_call)
+        active.known_seq = adopted.run.last_seq
+        text, messages = await self._engine.database(spoken, run)
+        active.log.resume(run.last_runner_sequence, text, messages)
+        self._engine.outgoing.publish(
+            run.public_id, adopted.run.last_seq, [adopted.event]
+        )
+        self._engine.carry(active, run.inbound_cursor)
+        logger.info("run %s adopted", run.public_id)
+
+    async def _check_web_nodes(self) -> None:
+        if time.monotonic() - self._last_nodes < limits().heartbeat_seconds:
+            return
+        self._last_nodes = time.monotonic()
+        nodes = {run.tenure.place.web_node for run in self._engine.active.values()}
+        for node in await self._gone(nodes):
+            for run in list(self._engine.active.values()):
+                if run.tenure.place.web_node == node and run.log.ending is None:
+                    error = "the web process that held the plugin ended"
+                    run.log.fail(ErrorCode.CONNECTION_LOST, error, retryable=True)
+                    self._engine.writer.mark(run)
+
+    async def _gone(self, nodes: set[str]) -> list[str]:
+        if not nodes:
+            return []
+        client = self._engine.client
+        info = await client.info("server")
+        if int(info["uptime_in_seconds"]) < _REDIS_SETTLES_SECONDS:
+            return []
+        present = await client.mget([node_alive(node) for node in nodes])
+        return [
+            node for node, alive in zip(nodes, present, strict=True) if alive is None
+        ]
+
+    async def _sweep(self) -> None:
+        now, holder = time.monotonic(), str(self._engine.node)
+        for periodic in sweeps.registered():
+            if now - self._last_sweep.get(periodic.name, 0.0) >= periodic.seconds:
+                self._last_sweep[periodic.name] = now
+                self._engine.spawn(
+                    self._engine.database(sweeps.run_under_lease, periodic, holder)
+                )
+        rows = await self._engine.database(connections.online_nodes)
+        for node in await self._gone(set(rows)):
+            await self._engine.database(connections.disconnect_node, node)
+
+
+def _load(run_id: int) -> tuple[AgentRun, RunFacts]:
+    run = load_runs([run_id])[0]
+    return run, thaw(run)
+
+
+def finish_stuck_cancels() -> int:
+    """End runs whose cancel nobody carried out within 5 s (AG-35)."""
+    before = datetime.now(UTC) - timedelta(seconds=limits().cancel_finalise_seconds)
+    ended = 0
+    for run in AgentRun.objects.live().filter(cancel_requested_at__lt=before):
+        ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, "cancelled")
+        written = end_run(run.pk, run.conversation_id, ending)
+        if written is not None:
+            wake_runs(written.promoted)
+            wake_deliveries(written.deliveries)
+            ended += 1
+    return ended

@@ -1,0 +1,260 @@
+"""The worker's loop: claims queued runs, carries them, writes what they produce."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+
+from langbot.lib.conf import limits
+from langbot.lib.db import DatabaseExecutor
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import (
+    FAILURES,
+    connection_runs,
+    stream_client,
+    worker_inbox,
+)
+from langbot.lib.streams import Entry, StreamReader
+from runners.engine.active import ActiveRun, after_entry
+from runners.engine.outgoing import Outgoing
+from runners.engine.placement import Placement
+from runners.engine.writer import LedgerWriter
+from runners.gateway.messages import Kind, NodeMessage, payload_of
+from runners.host_api.dispatch import HostApi
+from runners.ledger import claims
+from runners.models import AgentRun
+from runners.protocol.frames import Request
+from runners.wakes import wake_deliveries
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.25
+
+
+class Engine:
+    """Everything one worker process carries. All methods run on its loop."""
+
+    def __init__(self) -> None:
+        self.node = uuid7()
+        self.active: dict[UUID, ActiveRun] = {}
+        self.database = DatabaseExecutor("engine")
+        self.client = stream_client()
+        self.outgoing = Outgoing(stream_client())
+        self.placement = Placement(self.client)
+        self.reader = StreamReader(self._on_redis_back)
+        self.writer = LedgerWriter(self)
+        self.host_api = HostApi(self)
+        self.is_draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Life
+
+    async def start(self) -> None:
+        """Register the node and begin all periodic work."""
+        from runners.engine.adoption import Adoption
+        from runners.engine.starter import Starter
+
+        self.starter = Starter(self)
+        self.adoption = Adoption(self)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.node = (await self._until_database(claims.start_node, name)).public_id
+        self.reader.watch(worker_inbox(self.node), "0-0", self._on_hints)
+        for work in (
+            self._tick_forever(),
+            self.starter.poll_forever(),
+            self.adoption.run_forever(),
+        ):
+            self.spawn(work)
+
+    async def stop(self) -> None:
+        """Stop claiming, write what is there, release every run (within 10 s)."""
+        self.is_draining = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.writer.drain()
+        await self.outgoing.drain()
+        await self.database(claims.release_runs, self.node)
+        await self.database(claims.stop_node, self.node)
+        await self.reader.stop()
+        self.database.shutdown()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run `work` on the loop; an unexpected error is logged, never lost."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("engine task failed", exc_info=task.exception())
+
+    async def _until_database(self, function: Any, *args: Any) -> Any:
+        while True:
+            try:
+                return await self.database(function, *args)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("engine waits for the database: %s", error)
+                await asyncio.sleep(1.0)
+
+    # Runs
+
+    def carry(self, run: ActiveRun, cursor: str) -> None:
+        """Read the run's frames from `cursor` on."""
+        run.cursor = cursor
+        self.active[run.facts.public_id] = run
+        self.reader.watch(run.key, cursor, lambda entries: self._feed(run, entries))
+
+    def _feed(self, run: ActiveRun, entries: list[Entry]) -> None:
+        for entry_id, fields in entries:
+            if b"x" in fields or run.claim_checks:
+                # Order matters: everything after a claim check waits for it.
+                run.claim_checks.append(entry_id.decode())
+                self.spawn(self._feed_checked(run, entry_id.decode(), fields))
+            else:
+                self._feed_one(run, entry_id.decode(), fields[b"f"])
+        self.after_feed(run)
+
+    async def _feed_checked(
+        self, run: ActiveRun, entry_id: str, fields: dict[bytes, bytes]
+    ) -> None:
+        payload = await payload_of(self.client, fields)
+        while run.claim_checks and run.claim_checks[0] != entry_id:
+            await asyncio.sleep(0.001)
+        self._feed_one(run, entry_id, payload or b"[]")
+        run.claim_checks.pop(0)
+        if b"x" in fields:
+            run.applied_checks.append(fields[b"x"].decode())
+        self.after_feed(run)
+
+    def _feed_one(self, run: ActiveRun, entry_id: str, payload: bytes) -> None:
+        if run.is_closed:
+            return
+        try:
+            run.feed(entry_id, payload)
+        except (ValueError, KeyError, TypeError) as error:
+            logger.exception("run %s: frames could not be read", run.facts.public_id)
+            run.log.fail("runner.protocol_error", type(error).__name__)
+
+    def after_feed(self, run: ActiveRun) -> None:
+        """Have the run written when it has something new."""
+        if not run.is_closed and run.wants_flush:
+            self.writer.mark(run)
+
+    def on_call(self, run: ActiveRun, call: Request) -> None:
+        """Answer a host call beside everything else."""
+        self.spawn(self.host_api.answer(run, call))
+
+    def send(self, run: ActiveRun, frame: bytes) -> None:
+        """Send a frame to the run's plugin."""
+        place = run.tenure.place
+        message = NodeMessage(Kind.FRAME, place.connection_id, payload=frame)
+        self.outgoing.to_node(place.web_node, message)
+
+    def cancel_in_plugin(self, run: ActiveRun) -> None:
+        """Stop the run's task in the plugin; needed when the host ended it."""
+        place = run.tenure.place
+        message = NodeMessage(Kind.CANCEL, place.connection_id, run.facts.public_id)
+        self.outgoing.to_node(place.web_node, message)
+
+    def close(self, run: ActiveRun) -> None:
+        """Forget a run that ended or was lost to another worker."""
+        if not run.is_closed:
+            run.is_closed = True
+            self.reader.unwatch(run.key)
+            self.active.pop(run.facts.public_id, None)
+            self.host_api.forget(run)
+
+    def ended(self, run: ActiveRun) -> None:
+        """Free what an ended run held."""
+        self.close(run)
+        slots = connection_runs(run.tenure.place.connection_id)
+        keys = [run.key, *run.applied_checks]
+
+        def command(pipeline: Any) -> None:
+            pipeline.zrem(slots, str(run.facts.public_id))
+            pipeline.delete(*keys)
+
+        self.outgoing.add(command)
+
+    def trim(self, run: ActiveRun, cursor: str) -> None:
+        """Delete what is committed; an adopter would not read it again."""
+        checks, run.applied_checks = run.applied_checks, []
+
+        def command(pipeline: Any) -> None:
+            pipeline.xtrim(run.key, minid=after_entry(cursor), approximate=False)
+            if checks:
+                pipeline.delete(*checks)
+
+        self.outgoing.add(command)
+
+    def start_also(self, promoted: list[int], deliveries: list[int]) -> None:
+        """Start promoted runs here, wake the outbox for deliveries."""
+        self.starter.offer(promoted)
+        self.starter.slot_freed()
+        if deliveries:
+            self.spawn(self.database(wake_deliveries, deliveries))
+
+    # Time and hints
+
+    async def _tick_forever(self) -> None:
+        last_beat = 0.0
+        while True:
+            now, epoch = time.monotonic(), time.time()
+            for run in list(self.active.values()):
+                if run.log.ending is None and run.overdue(now, epoch):
+                    self.cancel_in_plugin(run)
+                    self.writer.mark(run)
+            if now - last_beat >= limits().heartbeat_seconds:
+                last_beat = now
+                self.spawn(self._beat())
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _beat(self) -> None:
+        try:
+            await self.database(claims.beat, self.node)
+            await self._find_cancelled()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("heartbeat failed: %s", error)
+
+    async def _find_cancelled(self) -> None:
+        for run_id in await self.database(cancelled_runs, self.node):
+            run = self.active.get(run_id)
+            if run is not None:
+                run.begin_cancel()
+
+    def _on_hints(self, entries: list[Entry]) -> None:
+        for _, fields in entries:
+            run = self.active.get(UUID(bytes=fields.get(b"cancel", bytes(16))))
+            if run is not None:
+                run.begin_cancel()
+
+    def _on_redis_back(self) -> None:
+        # What was on its way to a plugin is gone; nodes ignore runs they know.
+        for run in self.active.values():
+            if run.cursor == "0-0" and run.start_message is not None:
+                self.outgoing.to_node(run.tenure.place.web_node, run.start_message)
+
+    async def redis_is_up(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            await self.client.ping()
+        except FAILURES:
+            return False
+        return True
+
+
+def cancelled_runs(node: UUID) -> list[UUID]:
+    """Return the node's running runs that someone asked to cancel."""
+    return list(
+        AgentRun.objects.filter(
+            status="running", node=node, cancel_requested_at__isnull=False
+        ).values_list("public_id", flat=True)
+    )

@@ -1,0 +1,103 @@
+"""Frames to web nodes and live events to subscribers, pipelined and in order."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from langbot.lib.conf import limits
+from langbot.lib.redis import FAILURES, node_inbox, run_live
+from runners.choices import ENDS
+from runners.gateway.messages import NodeMessage
+from runners.ledger.fence import NewEvent
+from runners.protocol.frames import encode
+
+logger = logging.getLogger(__name__)
+
+_INBOX_SECONDS = 60
+_LIVE_SECONDS = 3600
+_ENDED_SECONDS = 20
+_INBOX_ENTRIES = 100_000
+
+Command = Callable[[Any], None]
+
+
+class Outgoing:
+    """One writer task; what queues during a write goes out in the next pipeline.
+
+    Publication may fail without harm: the ledger has everything (AG-49). A message to
+    a node that is lost with Redis is found by the run's owner, who sends it again.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._commands: list[Command] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def to_node(self, node: str, message: NodeMessage) -> None:
+        """Queue a message to a web node."""
+
+        def command(pipeline: Any) -> None:
+            key = node_inbox(node)
+            fields = message.fields(pipeline)
+            pipeline.xadd(key, fields, maxlen=_INBOX_ENTRIES, approximate=True)
+            pipeline.expire(key, _INBOX_SECONDS)
+
+        self.add(command)
+
+    def publish(self, run_id: UUID, first_seq: int, events: list[NewEvent]) -> None:
+        """Queue committed events for live subscribers."""
+        if not events:
+            return
+
+        def command(pipeline: Any) -> None:
+            key = run_live(run_id)
+            for seq, event in enumerate(events, first_seq):
+                pipeline.xadd(
+                    key,
+                    {b"e": encode(live_event(run_id, seq, event))},
+                    id=f"{seq}-0",
+                    maxlen=limits().live_entries,
+                    approximate=True,
+                )
+            ended = events[-1].type in ENDS
+            pipeline.expire(key, _ENDED_SECONDS if ended else _LIVE_SECONDS)
+
+        self.add(command)
+
+    def add(self, command: Command) -> None:
+        """Queue any pipeline command, in order with the others."""
+        self._commands.append(command)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send())
+
+    async def drain(self) -> None:
+        """Wait until everything queued has been tried."""
+        if self._task is not None:
+            await self._task
+
+    async def _send(self) -> None:
+        while self._commands:
+            commands, self._commands = self._commands, []
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                command(pipeline)
+            try:
+                # An id that exists already is a repeat; the others still count.
+                await pipeline.execute(raise_on_error=False)
+            except FAILURES as error:
+                logger.warning("redis is away: %s", type(error).__name__)
+
+
+def live_event(run_id: UUID, seq: int, event: NewEvent) -> dict[str, Any]:
+    """Return an event as streams carry it (contract, SSE)."""
+    return {
+        "run_id": str(run_id),
+        "seq": seq,
+        "type": str(event.type),
+        "data": event.data,
+        "created_at": event.created_at.isoformat(),
+    }

@@ -1,0 +1,267 @@
+"""Turns a runner's results into ledger events and, at the end, into an ending.
+
+Pure bookkeeping of one run: no I/O, no clock but timestamps. Rules: LB-52..LB-63.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from langbot.lib.redaction import redact
+from runners.choices import EventType, RunStatus
+from runners.engine.snapshot import RunFacts
+from runners.ledger.batches import Ending
+from runners.ledger.fence import NewEvent
+from runners.ledger.finishing import Reply
+from runners.ledger.state_store import StateRefusedError, StateWrite, check_value
+from runners.protocol.errors import ErrorCode
+from runners.protocol.results import (
+    Message,
+    MessageCompleted,
+    MessageDelta,
+    ParsedResult,
+    ReasoningDelta,
+    ResultError,
+    RunCompleted,
+    RunFailed,
+    StateUpdated,
+    UnknownResultType,
+    delta_text,
+    parse_result,
+    text_of,
+)
+
+_WARNINGS_ALLOWED = 100
+_SCOPES_WITHOUT_REPLY = {EventType.ACTION_REQUESTED, EventType.ARTIFACT_CREATED}
+
+
+class ResultLog:
+    """What a run has produced since its last batch, and what it amounts to."""
+
+    def __init__(self, facts: RunFacts) -> None:
+        self.facts = facts
+        self.events: list[NewEvent] = []
+        self.states: list[StateWrite] = []
+        self.ending: Ending | None = None
+        self.last_sequence = 0
+        self.first_output_at: datetime | None = None
+        self.is_cancelling = False
+        self._text = ""  # of the message that is being streamed
+        self._messages: list[tuple[str, Any]] = []
+        self._acted = False
+        self._warnings = 0
+
+    def resume(self, sequence: int, text: str, messages: list[tuple[str, Any]]) -> None:
+        """Go on where another worker stopped."""
+        self.last_sequence, self._text = sequence, text
+        self._messages = messages
+
+    # Results
+
+    def apply(self, raw: dict[str, Any], frame_bytes: int) -> None:
+        """Take one result; a bad one becomes a warning and has no other effect."""
+        if self.ending is not None:
+            return
+        try:
+            result = parse_result(raw, frame_bytes=frame_bytes)
+        except ResultError as error:
+            if self._accept_sequence(raw.get("sequence")):
+                self._warn_of(error)
+            return
+        if result.run_id is not None and result.run_id != str(self.facts.public_id):
+            self.warn("run_id_mismatch", f"a result for run {result.run_id[:64]}")
+        elif self._accept_sequence(result.sequence):
+            self._apply_valid(result)
+
+    def _accept_sequence(self, sequence: Any) -> bool:
+        if type(sequence) is not int or sequence <= 0:
+            self.warn("bad_sequence", f"sequence {str(sequence)[:40]}")
+            return True
+        if sequence <= self.last_sequence:
+            return False  # applied before: results arrive at least once
+        if sequence > self.last_sequence + 1:
+            gap = f"{self.last_sequence} was followed by {sequence}"
+            self.warn("sequence_gap", gap)
+        self.last_sequence = sequence
+        return True
+
+    def _apply_valid(self, result: ParsedResult) -> None:
+        data = result.data
+        if isinstance(data, MessageDelta):
+            self._delta(data, result)
+        elif isinstance(data, MessageCompleted):
+            self._message(data.message, result)
+        elif isinstance(data, ReasoningDelta):
+            self._add_text(EventType.REASONING_DELTA, data.text, result)
+        elif isinstance(data, StateUpdated):
+            self._state(data, result)
+        elif isinstance(data, RunCompleted):
+            self._completed(data, result)
+        elif isinstance(data, RunFailed):
+            self._failed(data, result)
+        else:
+            if result.type in _SCOPES_WITHOUT_REPLY:
+                self._acted = True
+            payload = redact(data.model_dump(mode="json"))
+            self._add(EventType(result.type), payload, result)
+
+    def _delta(self, data: MessageDelta, result: ParsedResult) -> None:
+        new = delta_text(data.chunk, self._text)
+        if new:
+            self._text += new
+            self._add_text(EventType.MESSAGE_DELTA, new, result)
+
+    def _add_text(self, kind: EventType, text: str, result: ParsedResult) -> None:
+        # Consecutive deltas of one batch become one event, before seq is allocated.
+        last = self.events[-1] if self.events else None
+        if last is not None and last.type == kind:
+            last.data["text"] += text
+            last.runner_sequence = result.sequence
+        else:
+            self._add(kind, {"text": text}, result)
+        if self.first_output_at is None:
+            self.first_output_at = datetime.now(UTC)
+
+    def _message(self, message: Message, result: ParsedResult | None) -> None:
+        text = text_of(message.content)
+        content = (
+            None
+            if isinstance(message.content, str | None)
+            else redact(
+                [part.model_dump(exclude_none=True) for part in message.content]
+            )
+        )
+        self._text = ""
+        self._messages.append((text, content))
+        body = {"role": message.role, "content": content if content else text}
+        self._add(EventType.MESSAGE_COMPLETED, {"message": body, "text": text}, result)
+        if self.first_output_at is None:
+            self.first_output_at = datetime.now(UTC)
+
+    def _state(self, data: StateUpdated, result: ParsedResult) -> None:
+        facts = self.facts
+        if data.scope not in facts.access.state_scopes:
+            self.warn("state_refused", f"this run has no {data.scope} state")
+            return
+        try:
+            key = check_value(data.key, data.value)
+        except StateRefusedError as error:
+            self.warn("state_refused", str(error))
+            return
+        scope_key = facts.scope_keys[data.scope]
+        self.states.append(
+            StateWrite(
+                facts.workspace_id,
+                facts.runner_id,
+                data.scope,
+                scope_key,
+                key,
+                data.value,
+            )
+        )
+        self._add(EventType.STATE_UPDATED, {"scope": data.scope, "key": key}, result)
+
+    # Endings
+
+    def _completed(self, data: RunCompleted, result: ParsedResult) -> None:
+        if data.message is not None and not self._is_repeat(data.message):
+            self._message(data.message, None)
+        self._complete_open_text()
+        if not self._messages and not self._acted and self._needs_reply():
+            error = "the runner ended without any output"
+            self.fail(ErrorCode.RUNNER_EMPTY_OUTPUT, error)
+            return
+        self.ending = Ending(
+            RunStatus.COMPLETED,
+            finish_reason=data.finish_reason[:100],
+            usage=result.usage,
+            reply=self.reply(complete=True),
+        )
+
+    def _is_repeat(self, message: Message) -> bool:
+        text = text_of(message.content)
+        return not self._text and any(text == said for said, _ in self._messages)
+
+    def _needs_reply(self) -> bool:
+        return self.facts.event_type == "message.received"
+
+    def _failed(self, data: RunFailed, result: ParsedResult) -> None:
+        status = RunStatus.FAILED
+        if data.code == ErrorCode.CANCELLED and self.is_cancelling:
+            status = RunStatus.CANCELLED
+        elif data.code == ErrorCode.RUNNER_TIMEOUT:
+            status = RunStatus.TIMEOUT
+        self.fail(data.code[:100], data.error, status=status, retryable=data.retryable)
+        if self.ending is not None:
+            self.ending.usage = result.usage
+
+    def end_of_stream(self) -> None:
+        """The transport ended: completed when something was said (wire 5)."""
+        if self.ending is not None:
+            return
+        if self._text or self._messages or self._acted or not self._needs_reply():
+            self._complete_open_text()
+            self.ending = Ending(RunStatus.COMPLETED, reply=self.reply(complete=True))
+        else:
+            error = "the stream ended without a result"
+            self.fail(ErrorCode.RUNNER_EMPTY_OUTPUT, error)
+
+    def fail(
+        self,
+        code: str,
+        error: str,
+        *,
+        status: RunStatus = RunStatus.FAILED,
+        retryable: bool = False,
+    ) -> None:
+        """End the run unsuccessfully; text so far is kept and marked incomplete."""
+        if self.ending is None:
+            self.ending = Ending(
+                status,
+                code=str(code),
+                error=error[:2000],
+                retryable=retryable,
+                reply=self.reply(complete=False),
+            )
+
+    def reply(self, *, complete: bool) -> Reply | None:
+        """Return what the assistant has said so far."""
+        said = [*self._messages]
+        if self._text:
+            said.append((self._text, None))
+        texts = [text for text, _ in said if text]
+        contents = [part for _, content in said if content for part in content]
+        if not texts and not contents:
+            return None
+        return Reply("\n\n".join(texts), contents or None, complete)
+
+    def _complete_open_text(self) -> None:
+        if self._text:
+            self._message(Message(content=self._text), None)
+
+    # Events
+
+    def warn(self, code: str, detail: str, **more: Any) -> None:
+        """Note something wrong in the ledger; too many of them end the run."""
+        self._warnings += 1
+        if self._warnings > _WARNINGS_ALLOWED:
+            error = f"more than {_WARNINGS_ALLOWED} invalid results"
+            self.fail(ErrorCode.RUNNER_PROTOCOL_ERROR, error)
+            return
+        data = {"code": code, "detail": detail[:1000], **more}
+        self.events.append(NewEvent(EventType.WARNING, data))
+
+    def _warn_of(self, error: ResultError) -> None:
+        kept = redact(error.data) if isinstance(error, UnknownResultType) else None
+        self.warn(
+            error.code,
+            error.message,
+            result_type=error.result_type[:100],
+            **({"data": kept} if kept is not None else {}),
+        )
+
+    def _add(
+        self, kind: EventType, data: dict[str, Any], result: ParsedResult | None
+    ) -> None:
+        sequence = result.sequence if result is not None else None
+        usage = result.usage if result is not None else None
+        self.events.append(NewEvent(kind, data, sequence, usage))

@@ -1,0 +1,258 @@
+"""What a run is frozen with, and the context that its runner is told."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from agents.models import RunnerDescriptor
+from agents.services import reveal_config
+from artifacts.inputs import restore_contents
+from langbot import __version__
+from langbot.lib.conf import conf, limits
+from runners.access import Access, compute_access, delivery_policy
+from runners.ledger.scopes import scope_keys
+from runners.ledger.state_store import read_states
+from runners.models import AgentRun
+from runners.protocol.context import Resources, RunnerContext
+
+
+@dataclass(slots=True)
+class RunFacts:
+    """What the engine keeps in memory of a run it carries."""
+
+    pk: int
+    public_id: UUID
+    conversation_id: int
+    conversation_public_id: str
+    workspace_id: int
+    runner_id: str
+    event_type: str
+    access: Access
+    scope_keys: dict[str, str]
+    snapshot: dict[str, Any]
+    deadline_at: datetime | None = None
+    resources: Resources = field(default_factory=Resources)
+
+
+def load_runs(ids: list[int]) -> list[AgentRun]:
+    """Load runs with everything that a claim or an adoption looks at."""
+    return list(
+        AgentRun.objects.select_related(
+            "event", "agent", "conversation", "binding", "workspace"
+        )
+        .filter(pk__in=ids)
+        .order_by("pk")
+    )
+
+
+def freeze(run: AgentRun) -> RunFacts:
+    """Compute snapshot and access from the agent version current now."""
+    agent = run.agent
+    descriptor = RunnerDescriptor.objects.filter(runner_id=agent.runner_id).first()
+    access, resources = compute_access(agent, descriptor, run.binding, run.workspace_id)
+    keys = scope_keys(run)
+    access.state_scopes = [scope for scope in access.state_scopes if scope in keys]
+    snapshot = {
+        "agent": {
+            "id": str(agent.public_id),
+            "slug": agent.slug,
+            "name": agent.name,
+            "version": agent.version,
+        },
+        "runner_id": agent.runner_id,
+        "kind": descriptor.kind if descriptor is not None else "",
+        "runner_config": agent.runner_config,  # its secrets stay sealed
+        "access": access.model_dump(),
+        "resources": resources.model_dump(),
+        "scope_keys": keys,
+        "delivery_policy": delivery_policy(agent, run.binding).model_dump(),
+    }
+    return _facts(run, snapshot, access, resources)
+
+
+def thaw(run: AgentRun) -> RunFacts:
+    """Rebuild the facts of a run that was claimed before, from its snapshot."""
+    snapshot = run.snapshot or {}
+    access = Access.model_validate(snapshot.get("access") or {})
+    resources = Resources.model_validate(snapshot.get("resources") or {})
+    return _facts(run, snapshot, access, resources)
+
+
+def _facts(
+    run: AgentRun, snapshot: dict[str, Any], access: Access, resources: Resources
+) -> RunFacts:
+    return RunFacts(
+        pk=run.pk,
+        public_id=run.public_id,
+        conversation_id=run.conversation_id,
+        conversation_public_id=str(run.conversation.public_id),
+        workspace_id=run.workspace_id,
+        runner_id=snapshot.get("runner_id", run.runner_id),
+        event_type=run.event.type,
+        access=access,
+        scope_keys=snapshot.get("scope_keys") or {},
+        snapshot=snapshot,
+        deadline_at=run.deadline_at or run_deadline(snapshot),
+        resources=resources,
+    )
+
+
+def run_deadline(snapshot: dict[str, Any]) -> datetime:
+    """Return now + the config's `timeout`; 300 s by default, at most 3,600 s (LB-34).
+
+    A plugin keeps a run going after its socket dropped, so there always is one.
+    """
+    bounds = limits()
+    given = (snapshot.get("runner_config") or {}).get("timeout")
+    seconds = float(bounds.run_seconds)
+    if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
+        seconds = min(float(given), float(bounds.run_seconds_maximum))
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
+    """Return the wire context (`wire.md` §5.2); only the current event, no history."""
+    snapshot = facts.snapshot
+    policy = snapshot["delivery_policy"]
+    context = RunnerContext.model_validate(
+        {
+            "run_id": str(run.public_id),
+            "trigger": {
+                "type": run.event.type,
+                "source": run.event.trigger_source,
+                "timestamp": run.event.time.timestamp(),
+            },
+            "event": _event(run),
+            "conversation": _conversation(run),
+            "actor": _actor(run),
+            "subject": _subject(run),
+            "input": _input(run),
+            "delivery": _delivery(run, policy),
+            "resources": facts.resources,
+            "context": _handles(run, facts),
+            "state": read_states(facts.scope_keys, facts.access.state_scopes),
+            "runtime": _runtime(run, facts, policy),
+            "config": reveal_config(snapshot["runner_config"]),
+            "adapter": {"extra": {"params": run.event.metadata.get("params") or {}}},
+            "metadata": {},
+        }
+    )
+    return context.dump()
+
+
+def _event(run: AgentRun) -> dict[str, Any]:
+    event = run.event
+    return {
+        "event_id": event.event_id,
+        "event_type": event.type,
+        "event_time": event.time.timestamp(),
+        "source": event.trigger_source,
+        "source_event_type": event.source_event_type or None,
+        "raw_ref": event.raw_ref,
+        "data": {"type": event.type, **event.data},
+    }
+
+
+def _conversation(run: AgentRun) -> dict[str, Any]:
+    conversation, sender = run.conversation, str(run.event.actor.get("id") or "")
+    return {
+        "conversation_id": str(conversation.public_id),
+        "thread_id": run.event.thread or None,
+        "launcher_type": run.event.data.get("launcher_type") or "person",
+        "launcher_id": conversation.external_id or sender or None,
+        "sender_id": sender or None,
+        "bot_id": str(run.bot_id) if run.bot_id else None,
+        "workspace_id": str(run.workspace.public_id),
+        "session_id": str(conversation.public_id),
+    }
+
+
+def _actor(run: AgentRun) -> dict[str, Any] | None:
+    actor = run.event.actor
+    if not actor.get("id"):
+        return None
+    return {
+        "actor_type": actor.get("type") or "user",
+        "actor_id": str(actor["id"]),
+        "actor_name": actor.get("name"),
+    }
+
+
+def _subject(run: AgentRun) -> dict[str, Any] | None:
+    subject = run.event.subject
+    if not subject:
+        return None
+    return {
+        "subject_type": str(subject.get("type") or "unknown"),
+        "subject_id": str(subject["id"]) if subject.get("id") else None,
+        "data": subject.get("data") or {},
+    }
+
+
+def _input(run: AgentRun) -> dict[str, Any]:
+    given = run.event.input
+    text = given.get("text")
+    contents = given.get("contents") or (
+        [{"type": "text", "text": text}] if text else []
+    )
+    return {
+        "text": text,
+        "contents": restore_contents(contents),
+        "attachments": [_attachment(one) for one in given.get("attachments") or []],
+    }
+
+
+def _attachment(given: dict[str, Any]) -> dict[str, Any]:
+    artifact = given.get("artifact_id")
+    known = ("type", "mime_type", "size", "name", "source", "url")
+    return {
+        **{name: given[name] for name in known if given.get(name) is not None},
+        "id": str(artifact or given.get("id") or ""),
+        "ref": f"artifact:{artifact}" if artifact else None,
+    }
+
+
+def _delivery(run: AgentRun, policy: dict[str, Any]) -> dict[str, Any]:
+    given = run.event.delivery
+    return {
+        "surface": given.get("surface") or ("platform" if run.bot_id else "api"),
+        "automatic_reply": bool(policy["reply"]),
+        "reply_target": given.get("reply_target") or {},
+        "supports_streaming": bool(policy["streaming"]),
+        "max_message_size": policy["maximum_message_size"],
+    }
+
+
+def _handles(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
+    seq = run.conversation.transcript_seq
+    return {
+        "conversation_id": str(run.conversation.public_id),
+        "thread_id": run.event.thread or None,
+        "latest_cursor": str(seq) if seq else None,
+        "event_seq": run.event_id,
+        "transcript_seq": seq,
+        "has_history_before": seq > 1,
+        "inline_policy": {
+            "mode": "current_event",
+            "delivered_count": 0,
+            "reason": "current_event_only",
+        },
+        "available_apis": facts.access.apis,
+    }
+
+
+def _runtime(run: AgentRun, facts: RunFacts, policy: dict[str, Any]) -> dict[str, Any]:
+    deadline = facts.deadline_at
+    metadata = {
+        "streaming_supported": bool(policy["streaming"]),
+        "bot_id": str(run.bot_id or ""),
+        "workspace_id": str(run.workspace.public_id),
+        "public_url": conf().public_url,
+    }
+    return {
+        "langbot_version": __version__,
+        "trace_id": str(run.public_id),
+        "deadline_at": deadline.timestamp() if deadline else None,
+        "metadata": metadata,
+    }

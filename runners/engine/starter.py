@@ -1,0 +1,193 @@
+"""From queued to running: many waiting runs are prepared and claimed together."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, InterfaceError
+
+from langbot.lib.conf import limits
+from langbot.lib.redis import FAILURES
+from runners.choices import RunStatus
+from runners.engine.active import ActiveRun, Tenure
+from runners.engine.placement import Place, Unplaced
+from runners.engine.snapshot import RunFacts, build_context, freeze, load_runs, thaw
+from runners.gateway.messages import Kind, NodeMessage
+from runners.ledger.batches import Ending, end_run
+from runners.ledger.claims import Claim, Claimed, claim_runs
+from runners.models import AgentRun
+from runners.protocol.errors import ErrorCode
+from runners.protocol.frames import encode
+
+if TYPE_CHECKING:
+    from runners.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_TOGETHER = 50
+_POLL_ROWS = 200
+
+Prepared = tuple[AgentRun, RunFacts, bytes]
+
+
+class Starter:
+    """Takes offered run ids; over the loop's capacity they stay queued rows."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._offered: dict[int, None] = {}
+        self._waiting: dict[int, None] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def offer(self, run_ids: list[int]) -> None:
+        """Start these queued runs when there is room."""
+        if self._engine.is_draining:
+            return
+        self._offered.update(dict.fromkeys(run_ids))
+        if self._offered and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._start_all())
+
+    def slot_freed(self) -> None:
+        """A run ended: try again those that found their runner busy."""
+        waiting, self._waiting = self._waiting, {}
+        self.offer(list(waiting))
+
+    async def poll_forever(self) -> None:
+        """Find queued rows whose wake was lost, every 2 s."""
+        while True:
+            try:
+                rows = await self._engine.database(queued_ids, _POLL_ROWS)
+                self.offer(rows)
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("poll failed: %s", error)
+            await asyncio.sleep(limits().poll_seconds)
+
+    async def _start_all(self) -> None:
+        while self._offered:
+            room = limits().worker_runs - len(self._engine.active)
+            if room <= 0:
+                self._offered.clear()  # rows wait; the poll offers the oldest again
+                return
+            ids = list(self._offered)[: min(room, _TOGETHER)]
+            for run_id in ids:
+                del self._offered[run_id]
+            try:
+                await self._start(ids)
+            except (DatabaseError, InterfaceError, *FAILURES) as error:
+                logger.warning("start failed, the poll tries again: %s", error)
+
+    async def _start(self, ids: list[int]) -> None:
+        prepared = await self._engine.database(prepare, ids)
+        placed: list[tuple[Prepared, Place]] = []
+        for one in prepared:
+            place = await self._place(one)
+            if place is not None:
+                placed.append((one, place))
+        if not placed:
+            return
+        claims = [_claim(one, place) for one, place in placed]
+        claimed = await self._engine.writer.transact(
+            claim_runs, self._engine.node, claims
+        )
+        for one, place in placed:
+            if one[0].pk in claimed:
+                self._carry(one, place, claimed[one[0].pk])
+            # A lost claim keeps its reservation: the winner has the same one.
+
+    async def _place(self, one: Prepared) -> Place | None:
+        run, facts, _ = one
+        place = await self._engine.placement.reserve(
+            run.public_id, str(run.workspace_id), facts.runner_id, _life(facts)
+        )
+        if isinstance(place, Place):
+            return place
+        if place is Unplaced.BUSY:
+            self._waiting[run.pk] = None
+        await self._engine.database(note_waiting, run, place)
+        return None
+
+    def _carry(self, one: Prepared, place: Place, claimed: Claimed) -> None:
+        run, facts, request = one
+        tenure = Tenure(claimed.token, claimed.run.invocation, place)
+        active = ActiveRun(facts, tenure, self._engine.on_call)
+        active.known_seq = claimed.run.last_seq
+        action = "run_agent" if _is_agent_runner(facts) else "run_runner"
+        message = NodeMessage(
+            Kind.RUN,
+            place.connection_id,
+            run.public_id,
+            request,
+            action,
+            int(_life(facts)),
+        )
+        active.start_message = message
+        self._engine.carry(active, claimed.run.inbound_cursor)
+        self._engine.outgoing.to_node(place.web_node, message)
+        self._engine.outgoing.publish(
+            run.public_id, claimed.run.last_seq, [claimed.event]
+        )
+        if run.cancel_requested_at is not None:
+            active.begin_cancel()
+
+
+def prepare(ids: list[int]) -> list[Prepared]:
+    """Load queued runs with their facts and the data of their run request."""
+    prepared = []
+    for run in load_runs(ids):
+        if run.status != RunStatus.QUEUED:
+            continue
+        facts = thaw(run) if run.snapshot else freeze(run)
+        runner_name = facts.runner_id.rpartition("/")[2]
+        context = build_context(run, facts)
+        request = encode({"runner_name": runner_name, "context": context})
+        prepared.append((run, facts, request))
+    return prepared
+
+
+def queued_ids(count: int) -> list[int]:
+    """Return the oldest queued runs."""
+    return list(AgentRun.objects.waiting().values_list("pk", flat=True)[:count])
+
+
+def note_waiting(run: AgentRun, reason: Unplaced) -> None:
+    """Say why a run stays queued; without any runner for 60 s it fails."""
+    since = run.queued_at or run.created_at
+    waited = datetime.now(UTC) - since
+    patience = timedelta(seconds=limits().offline_wait_seconds)
+    if reason is Unplaced.OFFLINE and waited > patience:
+        ending = Ending(
+            RunStatus.FAILED,
+            code=ErrorCode.RUNNER_UNAVAILABLE,
+            error=f"no plugin that serves {run.runner_id} is connected",
+            retryable=True,
+        )
+        end_run(run.pk, run.conversation_id, ending, [RunStatus.QUEUED])
+    elif run.status_reason != reason.value:
+        AgentRun.objects.filter(pk=run.pk, status=RunStatus.QUEUED).update(
+            status_reason=reason.value
+        )
+
+
+def _is_agent_runner(facts: RunFacts) -> bool:
+    return bool(facts.snapshot.get("kind") == "AgentRunner")
+
+
+def _claim(one: Prepared, place: Place) -> Claim:
+    run, facts, _ = one
+    deadline = facts.deadline_at or datetime.now(UTC)
+    return Claim(
+        run.pk,
+        place.connection_id,
+        place.web_node,
+        facts.runner_id,
+        deadline,
+        facts.snapshot,
+    )
+
+
+def _life(facts: RunFacts) -> float:
+    if facts.deadline_at is None:
+        return float(limits().run_seconds)
+    return max(1.0, facts.deadline_at.timestamp() - time.time())

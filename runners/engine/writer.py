@@ -1,0 +1,135 @@
+"""The ledger writer: one transaction at a time, for all runs that have something.
+
+What arrives while one transaction commits goes into the next, so its size follows
+the load by itself.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from langbot.lib.db import DatabaseExecutor
+from runners.engine.active import ActiveRun
+from runners.ledger.batches import Batch, Written, write_batches
+from runners.ledger.positions import last_seqs
+
+if TYPE_CHECKING:
+    from runners.engine.engine import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_RUNS_PER_TRANSACTION = 200
+_WINDOW_SECONDS = 0.002  # between transactions, so that deltas merge under load
+_RETRY_SECONDS = 0.5
+
+
+class LedgerWriter:
+    """Writes marked runs in order; retries until the database is back."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._database = DatabaseExecutor("ledger", 1)
+        self._dirty: dict[int, ActiveRun] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def mark(self, run: ActiveRun) -> None:
+        """Write the run's news soon; repeating it is free."""
+        self._dirty[run.facts.pk] = run
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all())
+
+    async def drain(self) -> None:
+        """Wait for everything marked, at most 5 s."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=5.0)
+
+    async def transact(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run another ledger transaction on the writer's thread."""
+        return await self._database(function, *args, **kwargs)
+
+    async def _write_all(self) -> None:
+        while self._dirty:
+            keys = list(self._dirty)[:_RUNS_PER_TRANSACTION]
+            runs = [self._dirty.pop(key) for key in keys]
+            runs = [run for run in runs if not run.is_closed]
+            begun = time.monotonic()
+            if runs:
+                await self._write(runs)
+            pause = _WINDOW_SECONDS - (time.monotonic() - begun)
+            if pause > 0:
+                await asyncio.sleep(pause)
+
+    async def _write(self, runs: list[ActiveRun]) -> None:
+        batches = [run.take_batch() for run in runs]
+        try:
+            written = await self._write_surely(batches)
+        except DatabaseError:
+            # One bad batch must not take its neighbours along.
+            if len(runs) > 1:
+                for run, batch in zip(runs, batches, strict=True):
+                    await self._write_alone(run, batch)
+                return
+            raise
+        for run, batch in zip(runs, batches, strict=True):
+            self._after(run, batch, written)
+        self._engine.start_also(written.promoted, written.deliveries)
+
+    async def _write_alone(self, run: ActiveRun, batch: Batch) -> None:
+        try:
+            written = await self._write_surely([batch])
+        except DatabaseError:
+            logger.exception("run %s: batch refused by the database", run.facts.pk)
+            self._engine.close(run)
+            return
+        self._after(run, batch, written)
+        self._engine.start_also(written.promoted, written.deliveries)
+
+    async def _write_surely(self, batches: list[Batch]) -> Written:
+        try:
+            return await self._database(write_batches, batches)
+        except (InterfaceError, OperationalError) as error:
+            failure: Exception = error
+        while True:
+            logger.warning("ledger waits for the database: %s", failure)
+            await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                return await self._database(write_unless_committed, batches)
+            except (InterfaceError, OperationalError) as error:
+                failure = error
+
+    def _after(self, run: ActiveRun, batch: Batch, written: Written) -> None:
+        last_seq = written.last_seq.get(run.facts.pk)
+        if last_seq is None:
+            logger.warning("run %s is no longer ours", run.facts.public_id)
+            self._engine.close(run)
+            return
+        run.known_seq = last_seq
+        first = last_seq - len(batch.events) + 1
+        self._engine.outgoing.publish(run.facts.public_id, first, batch.events)
+        if batch.ending is not None:
+            self._engine.ended(run)
+        elif batch.cursor is not None:
+            self._engine.trim(run, batch.cursor)
+
+
+def write_unless_committed(batches: list[Batch]) -> Written:
+    """Write what an earlier try, whose answer was lost, has not committed."""
+    seqs = last_seqs(batch.run_id for batch in batches)
+    committed = {
+        batch.run_id: seqs[batch.run_id]
+        for batch in batches
+        if seqs.get(batch.run_id, 0) >= batch.known_seq + len(batch.events) > 0
+    }
+    missing = [batch for batch in batches if batch.run_id not in committed]
+    written = write_batches(missing) if missing else Written()
+    written.last_seq |= committed
+    return written

@@ -1,0 +1,74 @@
+"""The plugin-runtime WebSocket, `/ws/plugin/` and `/plugin/debug/ws`."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from agents.registry.tokens import verify_plugin_token
+from runners.gateway.node import WebNode, web_node
+from runners.gateway.session import PluginSession
+
+TOKEN_HEADER = b"x-langbot-plugin-debug-key"
+_REFUSED = {"type": "websocket.close"}
+
+
+class PluginConsumer(AsyncConsumer):
+    """Reads one socket. Overrides the dispatch, so a message costs no thread hop."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()  # websocket.connect
+        node = web_node()
+        node.start()
+        header = dict(scope["headers"]).get(TOKEN_HEADER, b"").decode("latin-1")
+        remote = str((scope.get("client") or ["?"])[0])
+        if not await self._is_admitted(node, header, remote):
+            await send(_REFUSED)  # before accept: HTTP 403, and the SDK waits 3 s
+            return
+        await send({"type": "websocket.accept"})
+        await self._serve((header, remote), scope, receive, send)
+
+    async def _is_admitted(self, node: WebNode, header: str, remote: str) -> bool:
+        if not node.throttle.admits(header or remote):
+            return False
+        if not header:
+            return True
+        return await node.database(verify_plugin_token, header) is not None
+
+    async def _serve(
+        self, origin: tuple[str, str], scope: Any, receive: Any, send: Any
+    ) -> None:
+        async def send_text(frame: bytes) -> None:
+            await send({"type": "websocket.send", "text": frame.decode()})
+
+        node, (header, remote) = web_node(), origin
+        session = PluginSession(node, send_text, remote, header)
+        node.add(session)
+        backpressure = scope.get("extensions", {}).get("langbot.backpressure")
+        if backpressure is not None:
+            backpressure.on_stall = lambda *_: node.on_stall(session)
+        reading = asyncio.ensure_future(self._read(node, session, receive))
+        closing = asyncio.ensure_future(session.closing.wait())
+        try:
+            await asyncio.wait({reading, closing}, return_when="FIRST_COMPLETED")
+            if not reading.done():
+                await session.flush()
+                await send({"type": "websocket.close", "code": 1008})
+        finally:
+            for task in (reading, closing):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await asyncio.shield(node.remove(session))
+
+    async def _read(self, node: WebNode, session: PluginSession, receive: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return
+            text = message.get("text")
+            if text:
+                session.on_text(text)
+            if not node.relay.drained.is_set():
+                await node.relay.drained.wait()

@@ -1,0 +1,86 @@
+"""The receiving half of the plugin's file transfer (`wire.md` §2.8)."""
+
+import base64
+import binascii
+import re
+from collections import OrderedDict
+from typing import Any
+
+from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.protocol.frames import FILE_SLICE_BYTES, MAX_OPEN_TRANSFERS
+
+MAX_FILE_BYTES = 4 * 1024 * 1024  # UI files, wire 3
+_KEY = re.compile(r"ft1_[0-9a-f]{64}(\.[A-Za-z0-9]{1,16})?")
+
+
+class FileReceiver:
+    """Collects slices that arrive in order; holds at most 128 open transfers."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, bytearray] = OrderedDict()
+        self._next: dict[str, int] = {}
+        self._done: OrderedDict[str, bytes] = OrderedDict()
+
+    def accept(self, data: dict[str, Any]) -> None:
+        """Take one `__file_chunk`; raises ProtocolError for a wrong one."""
+        key, index, amount = self._checked(data)
+        if index == 0:
+            self._begin(key)
+        if self._next.get(key) != index:
+            raise _refused("slices must come in order")
+        self._open[key] += _decoded(data)
+        self._next[key] = index + 1
+        if len(self._open[key]) > MAX_FILE_BYTES:
+            self._forget(key)
+            raise ProtocolError(ErrorCode.TOO_LARGE, "file over 4 MiB")
+        if index + 1 == amount:
+            self._finish(key, int(data.get("file_length") or 0))
+
+    def take(self, key: str) -> bytes | None:
+        """Return a complete file once, or None."""
+        return self._done.pop(key, None)
+
+    def _checked(self, data: dict[str, Any]) -> tuple[str, int, int]:
+        key, index = data.get("file_key"), data.get("chunk_index")
+        amount = data.get("chunk_amount")
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise _refused("file_key is not a transfer key")
+        if type(index) is not int or type(amount) is not int:
+            raise _refused("chunk_index and chunk_amount must be integers")
+        if not 0 <= index < amount <= MAX_FILE_BYTES // FILE_SLICE_BYTES + 1:
+            raise _refused("chunk_index or chunk_amount is out of range")
+        return key, index, amount
+
+    def _begin(self, key: str) -> None:
+        self._forget(key)
+        if len(self._open) >= MAX_OPEN_TRANSFERS:
+            self._forget(next(iter(self._open)))
+        self._open[key] = bytearray()
+        self._next[key] = 0
+
+    def _finish(self, key: str, length: int) -> None:
+        content = bytes(self._open[key])
+        self._forget(key)
+        if len(content) != length:
+            raise _refused("file_length differs from what arrived")
+        if len(self._done) >= MAX_OPEN_TRANSFERS:
+            self._done.popitem(last=False)
+        self._done[key] = content
+
+    def _forget(self, key: str) -> None:
+        self._open.pop(key, None)
+        self._next.pop(key, None)
+
+
+def _decoded(data: dict[str, Any]) -> bytes:
+    try:
+        content = base64.b64decode(str(data.get("chunk_base64") or ""), validate=True)
+    except binascii.Error:
+        raise _refused("chunk_base64 is not base64") from None
+    if len(content) > FILE_SLICE_BYTES:
+        raise _refused("a slice is at most 16 KiB")
+    return content
+
+
+def _refused(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.INVALID_REQUEST, message)

@@ -1,0 +1,83 @@
+"""What workers and web nodes tell each other over Redis streams.
+
+Worker to node (`node:<n>:in`): `k` kind, `c` connection, `r` run, `f` payload, or `x`
+the key of a payload over 256 KiB. Node to worker (`in:<run>`): `f`, a JSON array of
+frames as the plugin sent them, or `x` likewise. A frame `{"lost": reason}` among them
+says that the plugin's socket is gone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from langbot.lib.conf import limits
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import claim_check
+
+CLAIM_CHECK_SECONDS = 600
+
+
+class Kind(StrEnum):
+    RUN = "run"
+    """Start a run: `f` is the data of the request, `a` the action, `s` its life."""
+    FRAME = "frame"
+    """Send `f` as it is: the answer to a host call."""
+    CANCEL = "cancel"
+    """Stop the run's stream in the plugin and forget the run."""
+    CLOSE = "close"
+    """Close the connection: its token was revoked or its plugin disabled."""
+
+
+@dataclass(slots=True)
+class NodeMessage:
+    kind: Kind
+    connection: UUID
+    run: UUID | None = None
+    payload: bytes = b""
+    action: str = ""
+    life_seconds: int = 0
+
+    def fields(self, pipeline: Any) -> dict[bytes, bytes]:
+        """Return the stream entry; a large payload is put aside on `pipeline`."""
+        entry = {b"k": self.kind.encode(), b"c": self.connection.bytes}
+        if self.run is not None:
+            entry[b"r"] = self.run.bytes
+        if self.action:
+            entry[b"a"] = self.action.encode()
+        if self.life_seconds:
+            entry[b"s"] = str(self.life_seconds).encode()
+        if len(self.payload) > limits().claim_check_bytes:
+            key = claim_check(uuid7())
+            pipeline.set(key, self.payload, ex=CLAIM_CHECK_SECONDS)
+            entry[b"x"] = key.encode()
+        else:
+            entry[b"f"] = self.payload
+        return entry
+
+
+async def read_node_message(
+    client: Redis, entry: dict[bytes, bytes]
+) -> NodeMessage | None:
+    """Rebuild a message; None when its payload has expired."""
+    payload = await payload_of(client, entry)
+    if payload is None:
+        return None
+    return NodeMessage(
+        Kind(entry[b"k"].decode()),
+        UUID(bytes=entry[b"c"]),
+        UUID(bytes=entry[b"r"]) if b"r" in entry else None,
+        payload,
+        entry.get(b"a", b"").decode(),
+        int(entry.get(b"s", b"0")),
+    )
+
+
+async def payload_of(client: Redis, entry: dict[bytes, bytes]) -> bytes | None:
+    """Return the payload of an entry; whoever has applied it deletes a claim check."""
+    if b"x" not in entry:
+        return entry.get(b"f", b"")
+    payload: Any = await client.get(entry[b"x"].decode())
+    return payload if isinstance(payload, bytes) else None

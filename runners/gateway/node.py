@@ -1,0 +1,209 @@
+"""This process as a web node: its sockets, its heartbeat, frames to and from Redis."""
+
+import asyncio
+import contextlib
+import logging
+from functools import lru_cache
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from agents.registry import connections
+from agents.registry.connections import Origin
+from langbot.lib.conf import limits
+from langbot.lib.db import DatabaseExecutor
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import (
+    FAILURES,
+    connection_runs,
+    node_alive,
+    node_inbox,
+    runner_connections,
+    stream_client,
+)
+from langbot.lib.streams import Entry, StreamReader
+from runners.gateway.handshake import Handshake
+from runners.gateway.messages import Kind, NodeMessage, read_node_message
+from runners.gateway.relay import Relay
+from runners.gateway.session import PluginSession
+from runners.gateway.throttle import ConnectThrottle
+from runners.protocol.frames import Action, Request, encode
+
+logger = logging.getLogger(__name__)
+
+REGISTRY_THREADS = 2
+_BAD_FRAMES_ALLOWED = 1000
+_INBOX_SECONDS = 60
+_LOST = encode({"lost": "connection_lost"})
+_OVERFLOW = encode({"lost": "backpressure"})
+
+
+class WebNode:
+    """One per process and loop; made with the first plugin socket."""
+
+    def __init__(self) -> None:
+        self.id = str(uuid7())
+        self.throttle = ConnectThrottle()
+        self.database = DatabaseExecutor("registry", REGISTRY_THREADS)
+        self._client: Redis = stream_client()
+        self.relay = Relay(self._client, self._on_overflow)
+        self._sessions: dict[UUID, PluginSession] = {}
+        self._bad_frames: dict[UUID, int] = {}
+        self._reader = StreamReader(self.relay.resend_all)
+        self._inbox: asyncio.Queue[Entry] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin heartbeat and inbox on the running loop; idempotent."""
+        if not self._tasks:
+            self._reader.watch(node_inbox(self.id), "0-0", self._on_entries)
+            self._tasks = [
+                asyncio.create_task(self._beat_forever()),
+                asyncio.create_task(self._handle_forever()),
+            ]
+
+    # Sockets
+
+    def add(self, session: PluginSession) -> None:
+        """Know a socket from its accept on."""
+        self._sessions[session.id] = session
+
+    async def remove(self, session: PluginSession) -> None:
+        """Forget a socket; its open runs end as `connection_lost`."""
+        self._sessions.pop(session.id, None)
+        self._bad_frames.pop(session.id, None)
+        for run_id in session.run_ids:
+            self.relay.push(run_id, _LOST)
+            self.relay.close(run_id)
+        await session.close()
+        if session.registered is not None:
+            await self._retract(session)
+            with contextlib.suppress(Exception):  # a dead database: the sweep does it
+                await self.database(connections.disconnect, session.id)
+
+    def on_unregistered_request(self, session: PluginSession, request: Request) -> None:
+        """Only `register_plugin` is answered before registration."""
+        if request.action == Action.REGISTER_PLUGIN:
+            session.spawn(self._register(session, request))
+
+    async def _register(self, session: PluginSession, request: Request) -> None:
+        origin = Origin(session.id, self.id, session.remote)
+        handshake = Handshake(session, self.database, session.header_token)
+        registered = await handshake.run(request, origin)
+        if registered is None:
+            session.closing.set()
+            return
+        session.registered = registered
+        await self._announce()
+        logger.info("plugin %s connected", registered.plugin)
+
+    def count_bad_frame(self, session: PluginSession) -> None:
+        """Cut off a plugin that sends garbage for ever."""
+        count = self._bad_frames.get(session.id, 0) + 1
+        self._bad_frames[session.id] = count
+        if count > _BAD_FRAMES_ALLOWED:
+            logger.warning("plugin connection %s sends garbage", session.id)
+            session.closing.set()
+
+    def on_stall(self, session: PluginSession) -> None:
+        """The read pause lasted 10 s: its heaviest run gives way."""
+        run_id = self.relay.heaviest(session.run_ids)
+        if run_id is not None:
+            self._on_overflow(run_id)
+
+    def _on_overflow(self, run_id: UUID) -> None:
+        for session in self._sessions.values():
+            if run_id in session.run_ids:
+                self.relay.push(run_id, _OVERFLOW)
+                session.cancel_run(run_id)
+
+    # Presence
+
+    async def _beat_forever(self) -> None:
+        while True:
+            with contextlib.suppress(*FAILURES):
+                await self._announce()
+            await asyncio.sleep(limits().heartbeat_seconds)
+
+    async def _announce(self) -> None:
+        bounds = limits()
+        life = bounds.connection_life_seconds
+        now, _ = await self._client.time()
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(node_alive(self.id), 1, px=int(bounds.node_dead_seconds * 1000))
+        pipeline.expire(node_inbox(self.id), _INBOX_SECONDS)
+        for session in self._sessions.values():
+            if session.registered is None:
+                continue
+            pipeline.expire(connection_runs(session.id), life)
+            for runner_id in session.registered.actions:
+                key = runner_connections(session.registered.workspace, runner_id)
+                pipeline.zadd(key, {f"{self.id}|{session.id}": now})
+                pipeline.expire(key, life)
+        await pipeline.execute()
+
+    async def _retract(self, session: PluginSession) -> None:
+        registered = session.registered
+        if registered is None:
+            return
+        pipeline = self._client.pipeline(transaction=False)
+        for runner_id in registered.actions:
+            key = runner_connections(registered.workspace, runner_id)
+            pipeline.zrem(key, f"{self.id}|{session.id}")
+        pipeline.delete(connection_runs(session.id))
+        with contextlib.suppress(*FAILURES):
+            await pipeline.execute()
+
+    # Frames from workers
+
+    def _on_entries(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._inbox.put_nowait(entry)
+
+    async def _handle_forever(self) -> None:
+        while True:
+            entry_id, fields = await self._inbox.get()
+            try:
+                message = await read_node_message(self._client, fields)
+                if message is not None:
+                    self._handle(message)
+                if self._inbox.empty():
+                    await self._trim(entry_id, fields)
+            except FAILURES:
+                await asyncio.sleep(0.1)
+            except (ValueError, KeyError):
+                logger.exception("a message to this node could not be read")
+
+    async def _trim(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        if b"x" in fields:
+            await self._client.delete(fields[b"x"].decode())
+        await self._client.xtrim(node_inbox(self.id), minid=_after(entry_id))
+
+    def _handle(self, message: NodeMessage) -> None:
+        session = self._sessions.get(message.connection)
+        if message.kind is Kind.RUN and message.run is not None:
+            self.relay.open(message.run, message.life_seconds)
+            if session is None:
+                self.relay.push(message.run, _LOST)
+                self.relay.close(message.run)
+            else:
+                session.start_run(message.run, message.action, message.payload)
+        elif session is None:
+            return
+        elif message.kind is Kind.FRAME:
+            session.send(message.payload)
+        elif message.kind is Kind.CANCEL and message.run is not None:
+            session.cancel_run(message.run)
+        elif message.kind is Kind.CLOSE:
+            session.closing.set()
+
+
+def _after(entry_id: bytes) -> str:
+    milliseconds, _, sequence = entry_id.decode().partition("-")
+    return f"{milliseconds}-{int(sequence) + 1}"
+
+
+@lru_cache(maxsize=1)
+def web_node() -> WebNode:
+    """Return this process's node."""
+    return WebNode()

@@ -1,0 +1,175 @@
+"""Carries frames of runs from this web node into each run's inbound stream.
+
+Whatever arrives while one write is under way goes out together in the next
+(natural batching). A frame is kept until its worker has trimmed it, so that frames
+which a restarted Redis forgot are sent again; the worker drops repeats.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from langbot.lib.conf import limits
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import FAILURES, claim_check, run_inbound
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.25
+_CLAIM_CHECK_SECONDS = 600
+_EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
+
+
+class RunPipe:
+    """Frames of one run that its worker has not trimmed yet."""
+
+    def __init__(self, run_id: UUID, life_seconds: int) -> None:
+        self.run_id = run_id
+        self.key = run_inbound(run_id)
+        self.life_seconds = life_seconds + _EXTRA_LIFE_SECONDS
+        self.waiting: list[bytes] = []
+        self.waiting_bytes = 0
+        self.unread: deque[dict[bytes, bytes]] = deque()
+        self.unread_bytes = 0
+        self.closing = False
+
+    def entry(self) -> dict[bytes, bytes]:
+        """Take what waits as one stream entry: a JSON array of frames."""
+        frames, self.waiting, self.waiting_bytes = self.waiting, [], 0
+        return {b"f": b"[" + b",".join(frames) + b"]"}
+
+    def trimmed_to(self, length: int) -> None:
+        """Forget entries that the worker has trimmed; `length` are left."""
+        while len(self.unread) > length:
+            self.unread_bytes -= _size(self.unread.popleft())
+
+
+class Relay:
+    """One writer per process; `push` never blocks, `pending_bytes` tells the load."""
+
+    def __init__(self, client: Redis, on_overflow: Callable[[UUID], None]) -> None:
+        self._client = client
+        self._on_overflow = on_overflow
+        self._pipes: dict[UUID, RunPipe] = {}
+        self._dirty: dict[UUID, RunPipe] = {}
+        self._flushing: asyncio.Task[None] | None = None
+        self._resending: asyncio.Task[None] | None = None
+        self.pending_bytes = 0
+        self.drained = asyncio.Event()
+        self.drained.set()
+
+    def open(self, run_id: UUID, life_seconds: int) -> None:
+        """Expect frames of a run; its stream lives `life_seconds` + 10 min."""
+        self._pipes.setdefault(run_id, RunPipe(run_id, life_seconds))
+
+    def push(self, run_id: UUID, frame: bytes) -> None:
+        """Queue one frame; a run that is not open is ignored."""
+        pipe = self._pipes.get(run_id)
+        if pipe is None:
+            return
+        pipe.waiting.append(frame)
+        pipe.waiting_bytes += len(frame)
+        self.pending_bytes += len(frame)
+        if self.pending_bytes > limits().inbound_bytes:
+            self.drained.clear()
+        self._dirty[run_id] = pipe
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+
+    def close(self, run_id: UUID) -> None:
+        """Forget the run once what it still has is written."""
+        pipe = self._pipes.get(run_id)
+        if pipe is not None:
+            pipe.closing = True
+            if run_id not in self._dirty:
+                del self._pipes[run_id]
+
+    def heaviest(self, runs: set[UUID]) -> UUID | None:
+        """Return the run with the most unread bytes among `runs`."""
+        pipes = [pipe for run, pipe in self._pipes.items() if run in runs]
+        best = max(pipes, key=_load, default=None)
+        return best.run_id if best is not None else None
+
+    def resend_all(self) -> None:
+        """Write every unread frame again: Redis was restarted and kept nothing."""
+        kept = [pipe for pipe in self._pipes.values() if pipe.unread]
+        if kept:
+            self._resending = asyncio.create_task(
+                self._write_until_done([(pipe, {}) for pipe in kept], resend=True)
+            )
+
+    async def _flush(self) -> None:
+        while self._dirty:
+            pipes, self._dirty = list(self._dirty.values()), {}
+            written = []
+            for pipe in pipes:
+                self.pending_bytes -= pipe.waiting_bytes
+                entry = pipe.entry()
+                pipe.unread.append(entry)
+                pipe.unread_bytes += _size(entry)
+                written.append((pipe, entry))
+            if self.pending_bytes <= limits().inbound_bytes // 4:
+                self.drained.set()
+            await self._write_until_done(written)
+            for pipe in pipes:
+                self._after_write(pipe)
+
+    def _after_write(self, pipe: RunPipe) -> None:
+        if pipe.closing and pipe.run_id not in self._dirty:
+            self._pipes.pop(pipe.run_id, None)
+            return
+        bounds = limits()
+        if (
+            pipe.unread_bytes > bounds.inbound_bytes
+            or len(pipe.unread) > bounds.inbound_entries
+        ):
+            self._on_overflow(pipe.run_id)
+
+    async def _write_until_done(
+        self, written: list[tuple[RunPipe, dict[bytes, bytes]]], *, resend: bool = False
+    ) -> None:
+        while True:
+            try:
+                await self._write(written, resend=resend)
+            except FAILURES as error:
+                logger.warning("relay waits for redis: %s", type(error).__name__)
+                resend = True
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _write(
+        self, written: list[tuple[RunPipe, dict[bytes, bytes]]], *, resend: bool
+    ) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for pipe, entry in written:
+            # After a failure nobody knows what Redis still holds: all of it again.
+            for one in list(pipe.unread) if resend else [entry]:
+                pipeline.xadd(pipe.key, self._checked(pipeline, one))
+            pipeline.expire(pipe.key, pipe.life_seconds)
+            pipeline.xlen(pipe.key)
+        answers = await pipeline.execute()
+        if not resend:
+            lengths = [answer for answer in answers if type(answer) is int]
+            for (pipe, _), length in zip(written, lengths, strict=True):
+                pipe.trimmed_to(length)
+
+    def _checked(self, pipeline: Any, entry: dict[bytes, bytes]) -> Any:
+        if _size(entry) <= limits().claim_check_bytes:
+            return entry
+        key = claim_check(uuid7())
+        pipeline.set(key, entry[b"f"], ex=_CLAIM_CHECK_SECONDS)
+        return {b"x": key.encode()}
+
+
+def _size(entry: dict[bytes, bytes]) -> int:
+    return len(entry[b"f"])
+
+
+def _load(pipe: RunPipe) -> int:
+    return pipe.unread_bytes + pipe.waiting_bytes

@@ -1,0 +1,277 @@
+"""One plugin socket: handshake, open requests, the runs it carries.
+
+Everything here runs on the web node's loop. `on_text` never awaits: a plugin calls
+back on the same socket while its run streams, so nothing may block reading.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from agents.registry.connections import Registered
+from langbot import __version__
+from langbot.lib.ids import uuid7
+from runners.gateway.files import FileReceiver
+from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.protocol.frames import (
+    Action,
+    FrameError,
+    Request,
+    Response,
+    build_end,
+    build_error,
+    build_request,
+    build_response,
+    parse_frame,
+)
+from runners.protocol.results import TERMINAL_TYPES
+
+if TYPE_CHECKING:
+    from runners.gateway.node import WebNode
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[bytes], Awaitable[None]]
+
+ANSWER_SECONDS = 15.0  # wire 2.9
+_MAX_OUT_BYTES = 64 * 1024 * 1024  # of frames to one plugin that does not read
+
+
+@dataclass(slots=True)
+class RunStream:
+    """A run whose results come on this socket under one request number."""
+
+    run_id: UUID
+    seq_id: int
+    calls: list[int] = field(default_factory=list)
+
+
+class PluginSession:
+    """State of one accepted socket; dropped with it."""
+
+    def __init__(
+        self, node: "WebNode", send: Send, remote: str, header_token: str
+    ) -> None:
+        self.id = uuid7()
+        self.remote = remote
+        self.header_token = header_token
+        self.registered: Registered | None = None
+        self.files = FileReceiver()
+        self.closing = asyncio.Event()
+        self._node = node
+        self._send = send
+        self._next_seq = 1
+        self._answers: dict[int, asyncio.Future[Response]] = {}
+        self._streams: dict[int, RunStream] = {}
+        self._runs: dict[UUID, RunStream] = {}
+        self._stream_calls: dict[int, RunStream] = {}
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._out_bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.spawn(self._write_forever())
+
+    @property
+    def run_ids(self) -> set[UUID]:
+        """Runs that are open on this socket."""
+        return set(self._runs)
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Run `work` beside reading; it is cancelled with the socket."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Sending
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; a plugin that does not read for 64 MiB is cut off."""
+        self._out_bytes += len(frame)
+        self._outbox.put_nowait(frame)
+        if self._out_bytes > _MAX_OUT_BYTES:
+            logger.warning("plugin connection %s does not read", self.id)
+            self.closing.set()
+
+    async def flush(self) -> None:
+        """Wait up to 1 s until what is queued has been sent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while self._out_bytes:
+                    await asyncio.sleep(0.01)
+
+    async def request(self, action: str, data: dict[str, Any]) -> Response:
+        """Ask the plugin; raises TimeoutError after 15 s, ProtocolError on refusal."""
+        seq_id = self._take_seq()
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[seq_id] = answer
+        self.send(build_request(seq_id, action, data))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response: Response = await answer
+        finally:
+            self._answers.pop(seq_id, None)
+        if response.is_error:
+            raise response.error(action)
+        return response
+
+    def start_run(self, run_id: UUID, action: str, data: bytes) -> None:
+        """Send the run request; a repeat for an open run is ignored."""
+        if run_id in self._runs:
+            return
+        seq_id = self._take_seq()
+        stream = RunStream(run_id, seq_id)
+        self._streams[seq_id] = self._runs[run_id] = stream
+        head = b'{"seq_id":%d,"action":"%s","data":' % (seq_id, action.encode())
+        self.send(head + data + b"}")
+
+    def cancel_run(self, run_id: UUID) -> None:
+        """Stop the run's task in the plugin; nothing more of it is relayed.
+
+        SDKs before 0.6.12 answer that they do not know the action; they stop by
+        themselves when `run_get` tells them, or at the deadline.
+        """
+        stream = self._forget_run(run_id)
+        if stream is not None:
+            cancel = build_request(
+                self._take_seq(), Action.CANCEL_ACTION, {"seq_id": stream.seq_id}
+            )
+            self.send(cancel)
+
+    def _take_seq(self) -> int:
+        self._next_seq += 1
+        return self._next_seq
+
+    async def _write_forever(self) -> None:
+        while True:
+            frame = await self._outbox.get()
+            await self._send(frame)
+            self._out_bytes -= len(frame)
+
+    # Receiving
+
+    def on_text(self, text: str) -> None:
+        """Handle one message; a bad one gets a typed error where it can."""
+        try:
+            frame = parse_frame(text)
+        except FrameError as error:
+            self._on_bad_frame(error)
+            return
+        if isinstance(frame, Response):
+            self._on_response(frame, text)
+        elif self.registered is None:
+            self._node.on_unregistered_request(self, frame)
+        else:
+            self._on_request(frame, text)
+
+    def _on_bad_frame(self, error: FrameError) -> None:
+        self._node.count_bad_frame(self)
+        if self.registered is None:
+            self.closing.set()
+        elif error.seq_id is not None and error.seq_id not in self._streams:
+            self.send(build_error(error.seq_id, error))
+
+    def _on_response(self, response: Response, text: str) -> None:
+        stream = self._streams.get(response.seq_id)
+        if stream is not None:
+            self._node.relay.push(stream.run_id, text.encode())
+            if response.data.get("type") in TERMINAL_TYPES:
+                # Nothing counts after it; waiting for the transport's own end would
+                # write to a stream that its worker may have deleted by then.
+                self._node.relay.push(stream.run_id, build_end(response.seq_id))
+                self._forget_run(stream.run_id)
+            elif response.is_end:
+                self._forget_run(stream.run_id)
+            return
+        answer = self._answers.get(response.seq_id)
+        if answer is not None and not answer.done():
+            answer.set_result(response)
+
+    def _on_request(self, request: Request, text: str) -> None:
+        try:
+            if request.action in _LOCAL:
+                self.send(
+                    build_response(
+                        request.seq_id, _LOCAL[request.action](self, request)
+                    )
+                )
+            else:
+                self._relay_call(request, text)
+        except ProtocolError as error:
+            self.send(build_error(request.seq_id, error))
+
+    def _relay_call(self, request: Request, text: str) -> None:
+        if request.action == Action.CANCEL_ACTION:
+            run = self._stream_calls.get(request.data.get("seq_id", -1))
+        else:
+            run = self._run_of(request)
+        if run is None:
+            self.send(build_response(request.seq_id, {"cancelled": False}))
+            return
+        if request.action == Action.INVOKE_LLM_STREAM:
+            run.calls.append(request.seq_id)
+            self._stream_calls[request.seq_id] = run
+        self._node.relay.push(run.run_id, text.encode())
+
+    def _run_of(self, request: Request) -> RunStream:
+        given = request.data.get("run_id")
+        if given is None:
+            message = f"Action {request.action[:100]} not found"
+            raise ProtocolError(ErrorCode.ACTION_NOT_FOUND, message)
+        run = self._runs.get(_uuid(given))
+        if run is None:
+            message = f"Run session {str(given)[:64]} not found or expired"
+            raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, message)
+        return run
+
+    def _forget_run(self, run_id: UUID) -> RunStream | None:
+        stream = self._runs.pop(run_id, None)
+        if stream is not None:
+            self._streams.pop(stream.seq_id, None)
+            for seq_id in stream.calls:
+                self._stream_calls.pop(seq_id, None)
+            self._node.relay.close(run_id)
+        return stream
+
+    async def close(self) -> None:
+        """Cancel what runs beside the socket and fail what waits on it."""
+        for task in list(self._tasks):
+            task.cancel()
+        for answer in self._answers.values():
+            answer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _uuid(given: Any) -> UUID:
+    try:
+        return UUID(given)
+    except (TypeError, ValueError, AttributeError):
+        return UUID(int=0)
+
+
+def _version(_session: PluginSession, _request: Request) -> dict[str, Any]:
+    return {"version": __version__, "api_features": []}
+
+
+def _pong(_session: PluginSession, _request: Request) -> dict[str, Any]:
+    return {"alive": True}
+
+
+def _file_chunk(session: PluginSession, request: Request) -> dict[str, Any]:
+    session.files.accept(request.data)
+    return {}
+
+
+def _no_ack(_session: PluginSession, _request: Request) -> dict[str, Any]:
+    # The host never sends indexed chunks, so there is no stream to acknowledge.
+    return {"accepted": False}
+
+
+_LOCAL: dict[str, Callable[[PluginSession, Request], dict[str, Any]]] = {
+    Action.GET_LANGBOT_VERSION: _version,
+    Action.PING: _pong,
+    Action.FILE_CHUNK: _file_chunk,
+    Action.STREAM_ACK: _no_ack,
+}

@@ -1,0 +1,102 @@
+"""Answers host calls in the worker that owns the run, against its frozen rights."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+
+from runners.engine.active import ActiveRun
+from runners.host_api import history, models, runs, state
+from runners.host_api.calls import HostCall
+from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.protocol.frames import (
+    Action,
+    Request,
+    build_end,
+    build_error,
+    build_response,
+)
+
+if TYPE_CHECKING:
+    from runners.engine.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[HostCall], Awaitable[dict[str, Any]]]
+StreamHandler = Callable[[HostCall], AsyncIterator[dict[str, Any]]]
+
+HANDLERS: dict[str, Handler] = {
+    Action.STATE_GET: state.state_get,
+    Action.STATE_SET: state.state_set,
+    Action.STATE_DELETE: state.state_delete,
+    Action.STATE_LIST: state.state_list,
+    Action.HISTORY_PAGE: history.history_page,
+    Action.GET_PROMPT: history.get_prompt,
+    Action.RUN_GET: runs.run_get,
+    Action.COUNT_TOKENS: models.count_tokens,
+    Action.INVOKE_LLM: models.invoke_llm,
+}
+STREAMS: dict[str, StreamHandler] = {Action.INVOKE_LLM_STREAM: models.invoke_llm_stream}
+
+_CALLS_AT_ONCE = 100  # of one run; the SDK allows 128 on a whole socket (wire 2.5)
+
+
+class HostApi:
+    """Runs each call as a task of the engine's loop; calls of an ended run stop."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._open: dict[UUID, dict[int, asyncio.Task[Any]]] = {}
+
+    async def answer(self, run: ActiveRun, call: Request) -> None:
+        """Answer one call with data or a typed error; never raises."""
+        task = asyncio.current_task()
+        open_calls = self._open.setdefault(run.facts.public_id, {})
+        if task is not None:
+            open_calls[call.seq_id] = task
+        try:
+            if len(open_calls) > _CALLS_AT_ONCE:
+                message = f"at most {_CALLS_AT_ONCE} calls of a run at once"
+                raise ProtocolError(ErrorCode.RATE_LIMITED, message, retryable=True)
+            await self._answer(run, call)
+        except ProtocolError as error:
+            self._engine.send(run, build_error(call.seq_id, error))
+        except (DatabaseError, InterfaceError):
+            logger.exception("host call %s failed", call.action)
+            failure = ProtocolError(
+                ErrorCode.UNAVAILABLE, "the host cannot answer now", retryable=True
+            )
+            self._engine.send(run, build_error(call.seq_id, failure))
+        finally:
+            open_calls.pop(call.seq_id, None)
+            run.answered(call.seq_id)
+
+    async def _answer(self, run: ActiveRun, call: Request) -> None:
+        host_call = HostCall(run.facts, call.data, self._engine.database)
+        if call.action == Action.CANCEL_ACTION:
+            cancelled = self._cancel(run, call.data.get("seq_id"))
+            self._send(run, call, {"cancelled": cancelled})
+        elif call.action in STREAMS:
+            async for chunk in STREAMS[call.action](host_call):
+                self._send(run, call, chunk)
+            self._engine.send(run, build_end(call.seq_id))
+        elif call.action in HANDLERS:
+            self._send(run, call, await HANDLERS[call.action](host_call))
+        else:
+            message = f"Action {call.action[:100]} not found"
+            raise ProtocolError(ErrorCode.ACTION_NOT_FOUND, message)
+
+    def _send(self, run: ActiveRun, call: Request, data: dict[str, Any]) -> None:
+        self._engine.send(run, build_response(call.seq_id, data))
+
+    def _cancel(self, run: ActiveRun, seq_id: Any) -> bool:
+        task = self._open.get(run.facts.public_id, {}).get(seq_id)
+        return task.cancel() if task is not None else False
+
+    def forget(self, run: ActiveRun) -> None:
+        """Stop what still runs for an ended run, model streams among it."""
+        for task in self._open.pop(run.facts.public_id, {}).values():
+            task.cancel()

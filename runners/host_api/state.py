@@ -1,0 +1,84 @@
+"""state_get, state_set, state_delete, state_list (`wire.md` §6, LB-77)."""
+
+from typing import Any
+
+from pydantic import Field
+
+from langbot.lib.conf import limits
+from runners.host_api.calls import CallData, HostCall
+from runners.ledger.state_store import (
+    StateRefusedError,
+    StateWrite,
+    check_value,
+    delete_state,
+    list_keys,
+    read_state,
+    write_state,
+)
+from runners.protocol.errors import ErrorCode, ProtocolError
+
+
+class Scoped(CallData):
+    scope: str
+
+
+class Keyed(Scoped):
+    key: str = Field(min_length=1, max_length=200)
+
+
+class Valued(Keyed):
+    value: Any = None
+
+
+class Listing(Scoped):
+    prefix: str | None = None
+    limit: int = Field(default=100, ge=1)
+
+
+async def state_get(call: HostCall) -> dict[str, Any]:
+    """Return `{"value": any | null}`."""
+    data = call.read(Keyed)
+    scope_key = _scope_key(call, data.scope)
+    return {"value": await call.database(read_state, scope_key, data.key)}
+
+
+async def state_set(call: HostCall) -> dict[str, Any]:
+    """Write one value of at most 256 KiB; repeating it is harmless."""
+    data = call.read(Valued)
+    scope_key = _scope_key(call, data.scope)
+    try:
+        check_value(data.key, data.value)
+    except StateRefusedError as error:
+        raise ProtocolError(ErrorCode.TOO_LARGE, str(error)) from None
+    facts = call.facts
+    write = StateWrite(
+        facts.workspace_id,
+        facts.runner_id,
+        data.scope,
+        scope_key,
+        data.key,
+        data.value,
+    )
+    await call.database(write_state, write)
+    return {"success": True}
+
+
+async def state_delete(call: HostCall) -> dict[str, Any]:
+    """Return whether there was a value."""
+    data = call.read(Keyed)
+    scope_key = _scope_key(call, data.scope)
+    return {"success": await call.database(delete_state, scope_key, data.key)}
+
+
+async def state_list(call: HostCall) -> dict[str, Any]:
+    """Return up to 100 keys in order."""
+    data = call.read(Listing)
+    scope_key = _scope_key(call, data.scope)
+    limit = min(data.limit, limits().history_page)
+    keys, has_more = await call.database(list_keys, scope_key, data.prefix or "", limit)
+    return {"keys": keys, "has_more": has_more}
+
+
+def _scope_key(call: HostCall, scope: str) -> str:
+    call.facts.access.require_scope(scope)
+    return call.facts.scope_keys[scope]

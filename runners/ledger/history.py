@@ -1,0 +1,78 @@
+"""Pages of a conversation's transcript; cost does not grow with its length."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from runners.ledger.conversations import TranscriptItem
+
+HIDDEN = "error"  # rows for people; a model must not take them for messages
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items in page order, and the seq that continues in either direction."""
+
+    items: list[TranscriptItem]
+    has_more: bool
+
+    @property
+    def next_seq(self) -> int | None:
+        """Where the following page begins; None on the last one."""
+        return self.items[-1].seq if self.items and self.has_more else None
+
+    @property
+    def previous_seq(self) -> int | None:
+        """The seq of the first item."""
+        return self.items[0].seq if self.items else None
+
+
+def transcript_page(
+    conversation_id: int,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+    direction: Literal["backward", "forward"] = "backward",
+    for_people: bool = False,
+) -> Page:
+    """Return one page: backward newest first, forward oldest first (wire 6)."""
+    rows = TranscriptItem.objects.filter(conversation_id=conversation_id)
+    rows = rows.select_related("event", "run")
+    if not for_people:
+        rows = rows.exclude(item_type=HIDDEN)
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    if after is not None:
+        rows = rows.filter(seq__gt=after)
+    ordered = rows.order_by("seq" if direction == "forward" else "-seq")
+    found = list(ordered[: limit + 1])
+    return Page(found[:limit], len(found) > limit)
+
+
+def wire_item(item: TranscriptItem, conversation_id: str) -> dict[str, Any]:
+    """Return an item as runners read it (`wire.md` §6 TranscriptItem)."""
+    content = _whole_content(item)
+    return {
+        "transcript_id": str(item.public_id),
+        "event_id": item.event.event_id if item.event else "",
+        "conversation_id": conversation_id,
+        "thread_id": item.event.thread or None if item.event else None,
+        "role": item.role,
+        "item_type": item.item_type,
+        "content": item.text,
+        "content_json": {"role": item.role, "content": content} if content else None,
+        "attachment_refs": item.artifact_refs,
+        "seq": item.seq,
+        "cursor": str(item.seq),
+        "created_at": int(item.created_at.timestamp()),
+        "run_id": str(item.run.public_id) if item.run else None,
+        "metadata": item.metadata,
+    }
+
+
+def _whole_content(item: TranscriptItem) -> Any:
+    """Return plain text as one string: `text` is cut, this is not (LB-90)."""
+    parts = item.content
+    if isinstance(parts, list) and all(part.get("type") == "text" for part in parts):
+        return "".join(part.get("text") or "" for part in parts)
+    return parts

@@ -1,0 +1,99 @@
+"""Reading and writing runner state; every write is an upsert with a version."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from pydantic_core import to_json
+
+from langbot.lib.conf import limits
+from runners.ledger.state import RunnerState
+from runners.protocol.results import is_finite
+
+MAXIMUM_KEY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StateWrite:
+    """One value on its way into the store."""
+
+    workspace_id: int
+    runner_id: str
+    scope: str
+    scope_key: str
+    key: str
+    value: Any
+
+
+class StateRefusedError(ValueError):
+    """The key or the value is not acceptable; the message is safe to show."""
+
+
+def check_value(key: Any, value: Any) -> str:
+    """Return the key; raises StateRefusedError for a bad key or over 256 KiB."""
+    if not isinstance(key, str) or not 0 < len(key) <= MAXIMUM_KEY:
+        message = f"a state key has 1 to {MAXIMUM_KEY} characters"
+        raise StateRefusedError(message)
+    if not is_finite(value):
+        message = "a state value has finite numbers only"
+        raise StateRefusedError(message)
+    size = len(to_json(value))
+    if size > limits().state_value_bytes:
+        message = f"a state value has at most {limits().state_value_bytes} bytes"
+        raise StateRefusedError(message)
+    return key
+
+
+def read_state(scope_key: str, key: str) -> Any:
+    """Return the value, or None."""
+    row = _current().filter(scope_key=scope_key, key=key).first()
+    return row.value if row is not None else None
+
+
+def read_states(keys: Mapping[str, str], scopes: Iterable[str]) -> dict[str, Any]:
+    """Return {scope: {key: value}} for the context of a run."""
+    wanted = {keys[scope]: scope for scope in scopes if scope in keys}
+    found: dict[str, Any] = {scope: {} for scope in scopes}
+    for row in _current().filter(scope_key__in=wanted):
+        found[wanted[row.scope_key]][row.key] = row.value
+    return found
+
+
+def list_keys(scope_key: str, prefix: str, limit: int) -> tuple[list[str], bool]:
+    """Return up to `limit` keys in order, and whether there are more."""
+    rows = _current().filter(scope_key=scope_key, key__startswith=prefix)
+    keys = list(rows.order_by("key").values_list("key", flat=True)[: limit + 1])
+    return keys[:limit], len(keys) > limit
+
+
+def write_state(write: StateWrite) -> None:
+    """Insert or replace a value, raising its version."""
+    row, created = RunnerState.objects.get_or_create(
+        scope_key=write.scope_key,
+        key=write.key,
+        defaults={
+            "workspace_id": write.workspace_id,
+            "runner_id": write.runner_id,
+            "scope": write.scope,
+            "value": write.value,
+        },
+    )
+    if not created:
+        RunnerState.objects.filter(pk=row.pk).update(
+            value=write.value,
+            version=F("version") + 1,
+            expires_at=None,
+            updated_at=datetime.now(UTC),
+        )
+
+
+def delete_state(scope_key: str, key: str) -> bool:
+    """Remove a value; False when there was none."""
+    return RunnerState.objects.filter(scope_key=scope_key, key=key).delete()[0] > 0
+
+
+def _current() -> Any:
+    return RunnerState.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))

@@ -1,0 +1,165 @@
+"""Following a run: its ledger first, then what comes live, without gap or repeat.
+
+The ledger is the truth and is read at the start, at a gap, every 15 s and whenever
+the live side may have missed something; Redis only makes it fast.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from runners.choices import TERMINAL
+from runners.live_hub import LiveEvent, Subscription, db, hub
+from runners.models import AgentRun, RunEvent
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 15.0  # contract, SSE
+_PAGE = 200
+_TRIES, _TRY_SECONDS = 3, 0.1  # AG-48
+
+
+async def follow(run_id: UUID, after: int = 0) -> AsyncIterator[dict[str, Any] | None]:
+    """Yield the run's events after `after`; None every 15 s without any.
+
+    Ends after the terminal event. Ends before it, too, for a subscriber that stayed
+    slow for 5 s (AG-51): it may follow again from its last `seq`. An unknown run
+    yields nothing.
+    """
+    async with aclosing(follow_batches(run_id, after)) as batches:
+        async for batch in batches:
+            if not batch:
+                yield None
+            for event in batch:
+                yield event.document
+
+
+async def follow_batches(
+    run_id: UUID, after: int = 0
+) -> AsyncGenerator[list[LiveEvent], None]:
+    """Like `follow`, everything that waits at once; an empty list is the heartbeat."""
+    run_key = await _find(run_id)
+    if run_key is None:
+        return
+    position = after
+    async with aclosing(_ledger(run_key, position)) as pages:
+        async for page in pages:
+            if page is None:
+                return
+            position = page[-1].seq
+            yield page
+    subscription = hub().subscribe(run_id, run_key, position)
+    try:
+        live = _live(run_key, subscription, position)
+        async with aclosing(live) as batches:
+            async for batch in batches:
+                yield batch
+    finally:
+        hub().unsubscribe(run_id, subscription)
+
+
+async def _live(
+    run_key: int, subscription: Subscription, position: int
+) -> AsyncGenerator[list[LiveEvent], None]:
+    heartbeat = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
+    while not subscription.is_dropped:
+        batch = contiguous(subscription.take(), position, subscription)
+        if batch:
+            position = batch[-1].seq
+            yield batch
+            if batch[-1].ends:
+                return
+        if subscription.behind and not batch:
+            subscription.behind = False
+            async with aclosing(_ledger(run_key, position)) as pages:
+                async for page in pages:
+                    if page is None:
+                        return
+                    position = page[-1].seq
+                    yield page
+        if subscription.behind:
+            continue
+        left = heartbeat - asyncio.get_running_loop().time()
+        if left <= 0 or not await subscription.wait(left):
+            heartbeat = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
+            subscription.behind = True
+            yield []
+
+
+def contiguous(
+    events: list[LiveEvent], position: int, subscription: Subscription
+) -> list[LiveEvent]:
+    """Return what follows `position` without a gap; a gap sends to the ledger."""
+    fresh = []
+    for event in events:
+        if event.seq <= position:
+            continue
+        if event.seq != position + 1:
+            subscription.behind = True
+            break
+        fresh.append(event)
+        position = event.seq
+    return fresh
+
+
+async def _find(run_id: UUID) -> int | None:
+    for attempt in range(_TRIES):
+        if attempt:
+            await asyncio.sleep(_TRY_SECONDS)
+        run_key = await db(run_key_of, run_id)
+        if run_key is not None:
+            return run_key
+    return None
+
+
+async def _ledger(
+    run_key: int, position: int
+) -> AsyncGenerator[list[LiveEvent] | None, None]:
+    """Yield pages after `position`; None once the run has ended and all was read."""
+    while True:
+        ended, events = await db(read_page, run_key, position)
+        if events:
+            yield events
+            position = events[-1].seq
+            if events[-1].ends:
+                yield None
+                return
+        if len(events) < _PAGE:
+            if ended:
+                yield None
+            return
+
+
+def run_key_of(run_id: UUID) -> int | None:
+    """Return the key of a run's row."""
+    keys = AgentRun.objects.filter(public_id=run_id).values_list("pk", flat=True)
+    return keys.first()
+
+
+def read_page(run_key: int, after: int) -> tuple[bool, list[LiveEvent]]:
+    """Return whether the run had ended, and its next ledger events."""
+    # The status first: what ended before the second query is complete in it.
+    run = AgentRun.objects.values_list("public_id", "status").get(pk=run_key)
+    rows = RunEvent.objects.filter(run_id=run_key, seq__gt=after).order_by("seq")
+    return run[1] in TERMINAL, [event_of(run[0], row) for row in rows[:_PAGE]]
+
+
+def event_of(run_id: UUID, row: RunEvent) -> LiveEvent:
+    """Return a ledger row as streams carry it (contract, SSE)."""
+    document = document_of(run_id, row)
+    return LiveEvent(row.seq, document, json.dumps(document, ensure_ascii=False))
+
+
+def document_of(run_id: UUID, row: RunEvent) -> dict[str, Any]:
+    """Return the members of an event."""
+    return {
+        "run_id": str(run_id),
+        "seq": row.seq,
+        "type": row.type,
+        "data": row.data,
+        "created_at": row.created_at.isoformat(),
+    }

@@ -1,0 +1,62 @@
+"""The fields of the local agent's form."""
+
+from typing import Any, Final
+
+DEFAULT_HISTORY: Final = 50
+DEFAULT_PROMPT: Final = [{"role": "system", "content": "You are a helpful assistant."}]
+
+LABEL: Final = {"en_US": "Local agent", "zh_Hans": "本地智能体"}
+DESCRIPTION: Final = {
+    "en_US": "Answers with the models of this installation.",
+    "zh_Hans": "使用本系统配置的模型进行回复。",
+}
+
+CONFIG: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "model",
+        "type": "model-fallback-selector",
+        "label": {"en_US": "Model", "zh_Hans": "模型"},
+        "description": {
+            "en_US": "Fallbacks are tried in order when a model fails to start.",
+            "zh_Hans": "模型无法开始回复时，依次尝试备用模型。",
+        },
+        "required": True,
+        "default": {"primary": "", "fallbacks": []},
+    },
+    {
+        "name": "prompt",
+        "type": "prompt-editor",
+        "label": {"en_US": "Prompt", "zh_Hans": "提示词"},
+        "required": True,
+        "default": DEFAULT_PROMPT,
+    },
+    {
+        "name": "context-history-fetch-limit",
+        "type": "integer",
+        "label": {"en_US": "History length", "zh_Hans": "历史消息条数"},
+        "description": {
+            "en_US": "How many earlier messages of the conversation the model sees.",
+            "zh_Hans": "模型可以看到的会话历史消息数量。",
+        },
+        "required": False,
+        "default": DEFAULT_HISTORY,
+    },
+    {
+        "name": "timeout",
+        "type": "integer",
+        "label": {"en_US": "Time limit (seconds)", "zh_Hans": "超时时间（秒）"},
+        "required": False,
+        "default": 300,
+    },
+    {
+        "name": "remove-think",
+        "type": "boolean",
+        "label": {"en_US": "Remove thinking", "zh_Hans": "移除思考过程"},
+        "description": {
+            "en_US": "Leave out what the model marks as its thinking.",
+            "zh_Hans": "不显示模型标记为思考过程的内容。",
+        },
+        "required": False,
+        "default": False,
+    },
+)

@@ -1,0 +1,5 @@
+import sys
+
+from runners.sdk.host import main
+
+sys.exit(main())

@@ -1,0 +1,43 @@
+"""What edges may do to runs."""
+
+from datetime import UTC, datetime
+
+from langbot.lib.redis import FAILURES, quick_client, worker_inbox
+from runners.choices import LIVE, RunStatus
+from runners.ledger.batches import Ending, end_run
+from runners.models import AgentRun
+from runners.protocol.errors import ErrorCode
+from runners.wakes import wake_deliveries, wake_runs
+
+_NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
+_HINT_SECONDS = 60
+
+
+def request_cancel(run: AgentRun, reason: str) -> bool:
+    """Cancel a run; False when it has ended already.
+
+    One that no worker carries ends at once. For a running one its worker is told; it
+    keeps what was said so far, and a sweep ends the run if nobody does within 5 s.
+    """
+    ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, reason or "cancelled")
+    written = end_run(run.pk, run.conversation_id, ending, _NOT_STARTED)
+    if written is not None:
+        wake_runs(written.promoted)
+        wake_deliveries(written.deliveries)
+        return True
+    asked = AgentRun.objects.filter(
+        pk=run.pk, status__in=LIVE, cancel_requested_at=None
+    ).update(cancel_requested_at=datetime.now(UTC), cancel_reason=reason[:200])
+    run.refresh_from_db(fields=["status", "node"])
+    if asked and run.node is not None:
+        _hint(run)
+    return bool(asked) or run.status in LIVE
+
+
+def _hint(run: AgentRun) -> None:
+    key = worker_inbox(run.node)
+    try:
+        quick_client().xadd(key, {b"cancel": run.public_id.bytes}, maxlen=1000)
+        quick_client().expire(key, _HINT_SECONDS)
+    except FAILURES:
+        return  # the worker finds the mark with its next heartbeat

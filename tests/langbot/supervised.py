@@ -1,0 +1,27 @@
+"""A supervisor of small children instead of the real ones: `name=script` arguments."""
+
+import sys
+from pathlib import Path
+
+from langbot import supervisor
+
+
+class SmallSupervisor(supervisor.Supervisor):
+    scripts: list[str] = []
+
+    def prepare_database(self, environment):
+        pass
+
+    def add_processes(self, environment):
+        for script in self.scripts:
+            name, _, code = script.partition("=")
+            command = [sys.executable, "-uc", code]
+            self.children.append(supervisor.Child(name, command, environment))
+
+
+if __name__ == "__main__":
+    supervisor.STOP_SECONDS = 1.0
+    supervisor.Supervisor = SmallSupervisor
+    data_dir, port, *SmallSupervisor.scripts = sys.argv[1:]
+    arguments = ["--data-dir", str(Path(data_dir)), "--port", port]
+    sys.exit(supervisor.main([*arguments, "--bundled-valkey"]))

@@ -1,0 +1,16 @@
+"""The project's settings on a test process's own database, data folder and Redis."""
+
+import os
+
+from tests.environment import ENVIRONMENT, PREFIX
+
+ENVIRONMENT.start()
+
+# Only now: settings read the environment while they are imported.
+from langbot.settings import *  # noqa: E402, F403
+from langbot.settings import CACHES, LANGBOT  # noqa: E402
+
+LANGBOT["REDIS_PREFIX"] = os.environ[PREFIX]
+CACHES["default"]["KEY_PREFIX"] = os.environ[PREFIX] + "cache"
+# Real password hashing is slow by design.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
