@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "langbot.settings")
 
@@ -34,7 +34,7 @@ def configure(celery: Celery) -> None:
         task_store_errors_even_if_ignored=False,
         task_acks_late=False,
         task_default_queue="ops",
-        task_queues=[Queue("runs"), Queue("ops")],
+        task_queues=[Queue(name, Exchange(name), name) for name in ("runs", "ops")],
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,

@@ -6,7 +6,6 @@ the live side may have missed something; Redis only makes it fast.
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -15,8 +14,6 @@ from uuid import UUID
 from runners.choices import TERMINAL
 from runners.live_hub import LiveEvent, Subscription, db, hub
 from runners.models import AgentRun, RunEvent
-
-logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15.0  # contract, SSE
 _PAGE = 200
@@ -143,7 +140,9 @@ def run_key_of(run_id: UUID) -> int | None:
 def read_page(run_key: int, after: int) -> tuple[bool, list[LiveEvent]]:
     """Return whether the run had ended, and its next ledger events."""
     # The status first: what ended before the second query is complete in it.
-    run = AgentRun.objects.values_list("public_id", "status").get(pk=run_key)
+    run = AgentRun.objects.filter(pk=run_key).values_list("public_id", "status").first()
+    if run is None:
+        return True, []  # retention took it
     rows = RunEvent.objects.filter(run_id=run_key, seq__gt=after).order_by("seq")
     return run[1] in TERMINAL, [event_of(run[0], row) for row in rows[:_PAGE]]
 

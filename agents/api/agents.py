@@ -26,7 +26,7 @@ from langbot.core.rest import (
     StrictSerializer,
 )
 from langbot.lib.conf import limits
-from runners.api.answering import AnsweringViewSet, answered
+from runners.api.answering import ANSWERS, AnsweringViewSet
 from runners.api.intake import message_from
 
 _RUNNER_ID = RegexValidator(r"\Aplugin:[^/:\s]+/[^/\s]+/[^/\s]+\Z")
@@ -194,8 +194,7 @@ class AgentViewSet(
         )
         return self.listing(AgentVersion.objects.filter(agent=agent))
 
-    @answered
-    @extend_schema(request=TestSerializer)
+    @extend_schema(request=TestSerializer, **ANSWERS)
     @action(detail=True, methods=["post"], serializer_class=TestSerializer)
     def test(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
         """Send the agent a message in a conversation of its own."""

@@ -7,14 +7,12 @@ from django.apps import apps
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.api.references import find_agent, reference_to
+from agents.api.references import AgentReference, reference_to
 from agents.binding_services import delete_binding, save_binding
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
@@ -23,22 +21,9 @@ from langbot.core.models import Workspace
 from langbot.core.rest import ObjectField, StrictModelSerializer, WorkspaceViewSet
 
 
-class AgentReference(serializers.Field[Agent, Any, str, Any]):
-    """An agent by id or slug, shown as its id."""
-
-    def to_internal_value(self, data: Any) -> Agent:
-        agent = find_agent(self.context["view"].workspace, data)
-        if agent is None:
-            raise serializers.ValidationError(_("There is no such agent."))
-        return agent
-
-    def to_representation(self, value: Agent) -> str:
-        return str(value.public_id)
-
-
 class BindingSerializer(StrictModelSerializer[AgentBinding]):
     id = serializers.UUIDField(source="public_id", read_only=True)
-    agent = extend_schema_field(OpenApiTypes.STR)(AgentReference)()
+    agent = AgentReference()
     event_pattern = serializers.RegexField(
         r"\A[\w.*?:-]+\Z", max_length=100, required=False
     )

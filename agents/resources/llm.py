@@ -78,25 +78,16 @@ async def complete(model: ModelSpec, request: LlmRequest) -> LlmAnswer:
     return await openai_provider.complete(model, request)
 
 
-async def stream(
-    model: ModelSpec, request: LlmRequest
-) -> AsyncGenerator[LlmChunk, None]:
+def stream(model: ModelSpec, request: LlmRequest) -> AsyncGenerator[LlmChunk, None]:
     """Yield increments of an answer and, last, its usage; raises ModelError.
 
     Closing the iterator, or cancelling the task that awaits it, closes the upstream
     response at once.
     """
     _check_kind(model)
-    source = (
-        demo_provider.stream(request)
-        if model.provider_kind == ProviderKind.DEMO
-        else openai_provider.stream(model, request)
-    )
-    try:
-        async for item in source:
-            yield item
-    finally:
-        await source.aclose()
+    if model.provider_kind == ProviderKind.DEMO:
+        return demo_provider.stream(request)
+    return openai_provider.stream(model, request)
 
 
 def _check_kind(model: ModelSpec) -> None:

@@ -76,6 +76,7 @@ def check_provider(model: ModelSpec) -> None:
     try:
         parts, url = urlsplit(model.address), httpx2.URL(model.address)
         is_usable = parts.scheme in ("http", "https") and bool(url.host)
+        is_usable = is_usable and parts.port != 0  # reading it checks its range
     except (ValueError, httpx2.InvalidURL):
         is_usable = False
     if not is_usable:

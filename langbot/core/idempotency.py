@@ -143,5 +143,3 @@ def purge_expired(now: datetime | None = None) -> int:
 
 
 __all__ = ["HEADER", "Claim", "ReplayedError", "claim", "event_id_of", "purge_expired"]
-
-

@@ -134,7 +134,11 @@ class WorkspaceViewSet(GenericViewSet[Row]):
     def filter_queryset(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
         if self.filter_serializer is None or self.detail:
             return queryset
-        given = self.filter_serializer(data=self.request.query_params.dict())
+        given = self.filter_serializer(
+            data=self.request.query_params,
+            partial=True,
+            context=self.get_serializer_context(),
+        )
         given.is_valid(raise_exception=True)
         return self.filter_rows(queryset, given.validated_data)
 

@@ -24,7 +24,7 @@ async def websocket_reports_stall(scope, receive, send):
     """Never read; send every stall event, read again once two have come."""
     await receive()
     await send({"type": "websocket.accept"})
-    stalls: asyncio.Queue = asyncio.Queue()
+    stalls: asyncio.Queue[dict[str, object]] = asyncio.Queue()
     backpressure = scope["extensions"]["langbot.backpressure"]
     backpressure.on_stall = stalls.put_nowait
     for _ in range(2):

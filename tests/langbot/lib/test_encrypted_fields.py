@@ -32,7 +32,7 @@ def vault(transactional_db):
 
         class Vault(models.Model):
             text = EncryptedTextField(blank=True)
-            note = EncryptedTextField(null=True)
+            note = EncryptedTextField(null=True)  # type: ignore[misc]  # on purpose
             data = EncryptedJSONField(null=True, default=dict)
 
             class Meta:

@@ -2,7 +2,7 @@ import multiprocessing
 import os
 import threading
 import time
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 from langbot.lib import ids
 from langbot.lib.ids import uuid7
@@ -40,7 +40,7 @@ def test_uuid7_survives_a_used_up_millisecond(monkeypatch):
 
 
 def test_uuid7_is_unique_over_threads():
-    found: list[list] = []
+    found: list[list[UUID]] = []
 
     def make():
         found.append([uuid7() for _ in range(20_000)])

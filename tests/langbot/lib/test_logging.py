@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from langbot.lib import logging as langbot_logging
 from langbot.lib.logging import DailyFileHandler
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -146,7 +145,7 @@ def test_the_file_changes_at_local_midnight(handler, monkeypatch):
         def today(cls):
             return cls.now
 
-    monkeypatch.setattr(langbot_logging.datetime, "date", Clock)
+    monkeypatch.setattr("langbot.lib.logging.datetime.date", Clock)
     handler.handle(record("before"))
     Clock.now = datetime.date(2026, 3, 2)
     handler.handle(record("after"))

@@ -1,0 +1,247 @@
+"""REST for conversations, their messages and what waits in them."""
+
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.models import Agent
+from artifacts.models import Artifact
+from langbot.core.models import Workspace
+from langbot.core.rest import WorkspaceViewSet
+from langbot.lib.ids import uuid7
+from langbot.problems import Problem, invalid
+from platforms.models import Bot
+from runners.admission import BotRef
+from runners.answers import find_message
+from runners.api.answering import ANSWERS, AnsweringViewSet
+from runners.api.intake import message_from
+from runners.api.serializers import (
+    ConversationSerializer,
+    MessageSerializer,
+    NewConversationSerializer,
+    NewMessageSerializer,
+    PendingSerializer,
+)
+from runners.choices import ConversationKind, QueuedStatus
+from runners.models import AgentRun, Conversation, QueuedMessage, TranscriptItem
+from runners.pending import cancel_message
+
+
+class ConversationFilters(serializers.Serializer[Any]):
+    key = serializers.CharField(required=False, max_length=500)
+    kind = serializers.ChoiceField(required=False, choices=ConversationKind.choices)
+    bot = serializers.UUIDField(required=False, source="bot_id")
+
+
+class ConversationViewSet(
+    mixins.RetrieveModelMixin, mixins.ListModelMixin, AnsweringViewSet[Conversation]
+):
+    """Where messages have an order. `key` is the caller's own name for one."""
+
+    queryset = Conversation.objects.all()
+    serializer_class = ConversationSerializer
+    filter_serializer = ConversationFilters
+
+    def filter_rows(
+        self, queryset: QuerySet[Conversation], given: dict[str, Any]
+    ) -> QuerySet[Conversation]:
+        key = given.pop("key", None)
+        if key is not None:
+            bot_id = given.get("bot_id")
+            place = f"bot:{bot_id}" if bot_id else "api"
+            queryset = queryset.filter(Q(key=key) | Q(key=own_key(place, key)))
+        return queryset.filter(**given)
+
+    @extend_schema(
+        request=NewConversationSerializer,
+        responses={200: ConversationSerializer, 201: ConversationSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """Make a conversation; with a key that exists, return that one (200)."""
+        workspace = self.required_workspace()
+        serializer = NewConversationSerializer(
+            data=request.data, context=self.get_serializer_context()
+        )
+        serializer.is_valid(raise_exception=True)
+        row, is_new = open_conversation(workspace, **serializer.validated_data)
+        return Response(self.get_serializer(row).data, status=201 if is_new else 200)
+
+    @extend_schema(
+        methods=["GET"],
+        responses=MessageSerializer(many=True),
+        operation_id="transcript",
+    )
+    @extend_schema(
+        methods=["POST"],
+        request=NewMessageSerializer,
+        operation_id="send_message",
+        **ANSWERS,
+    )
+    @action(
+        detail=True,
+        methods=["get", "post"],
+        serializer_class=MessageSerializer,
+        page_order="-seq",
+    )
+    def messages(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+        """GET the transcript, newest first; POST a message."""
+        conversation = self.get_object()
+        if request.method == "GET":
+            items = TranscriptItem.objects.filter(conversation=conversation)
+            return self.listing(items.select_related("run", "event"))
+        return self._send(request, conversation)
+
+    def _send(self, request: Request, conversation: Conversation) -> Response:
+        workspace = self.required_workspace()
+        serializer = NewMessageSerializer(
+            data=request.data, context=self.get_serializer_context()
+        )
+        serializer.is_valid(raise_exception=True)
+        content = serializer.validated_data
+        if content.get("client_key"):
+            content["event_id"] = f"{conversation.public_id}:{content['client_key']}"
+        if content.get("parent"):
+            parent = str(content["parent"])
+            content["metadata"] = {**content.get("metadata", {}), "parent": parent}
+        content["attachments"] = _attachments(
+            workspace, conversation, content.get("files", [])
+        )
+        return self.answer(
+            message_from(
+                request,
+                workspace,
+                content,
+                agent=content.get("agent") or _agent_of(conversation),
+                conversation=conversation,
+                bot=_bot_of(conversation),
+            )
+        )
+
+    @extend_schema(responses=PendingSerializer(many=True), operation_id="pending")
+    @action(detail=True, serializer_class=PendingSerializer, page_order="pk")
+    def pending(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+        """List the messages that wait for the running turn, next one first."""
+        waiting = QueuedMessage.objects.filter(
+            conversation=self.get_object(), status=QueuedStatus.QUEUED
+        )
+        return self.listing(
+            waiting.select_related("event", "agent", "run", "conversation")
+        )
+
+    @extend_schema(responses={204: None}, operation_id="cancel_message")
+    @action(
+        detail=True,
+        methods=["delete"],
+        url_path="pending/<uuid:message_id>",
+        url_name="pending-message",
+    )
+    def cancel(self, request: Request, id: UUID, message_id: UUID) -> Response:  # noqa: A002  the path's own name
+        """Take a waiting message back; 409 once it is being answered."""
+        conversation = self.get_object()
+        message = find_message(message_id)
+        if message is None or message.conversation_id != conversation.pk:
+            raise Http404
+        was_cancelled = message.status == QueuedStatus.CANCELLED
+        if not was_cancelled and not cancel_message(message):
+            detail = _("The message waits no longer.")
+            raise Problem(409, "not_pending", detail)
+        return Response(status=204)
+
+
+def own_key(place: str, key: str) -> str:
+    """Return the canonical key of a caller's own one, as admission makes it."""
+    return f"{place}/{quote(key, safe='')}//"
+
+
+def open_conversation(
+    workspace: Workspace, *, key: str = "", title: str = "", bot: Bot | None = None
+) -> tuple[Conversation, bool]:
+    """Return the conversation of a key and whether it is new; safe to race."""
+    public_id = uuid7()
+    place = f"bot:{bot.public_id}" if bot is not None else "api"
+    wanted = own_key(place, key) if key else f"conversation:{public_id}"
+    rows = Conversation.objects.filter(workspace=workspace, key=wanted)
+    known = rows.first()
+    if known is not None:
+        return known, False
+    try:
+        with transaction.atomic():
+            return Conversation.objects.create(
+                workspace=workspace,
+                public_id=public_id,
+                key=wanted,
+                external_id=key,
+                title=title,
+                bot_id=bot.public_id if bot is not None else None,
+            ), True
+    except IntegrityError:
+        return rows.get(), False  # another request made it first
+
+
+def _bot_of(conversation: Conversation) -> BotRef | None:
+    if conversation.bot_id is None:
+        return None
+    bot = Bot.objects.filter(public_id=conversation.bot_id).first()
+    return BotRef(bot.public_id, bot.slug) if bot is not None else None
+
+
+def _agent_of(conversation: Conversation) -> Agent | None:
+    """A conversation that was begun with a named agent stays with it."""
+    last = (
+        AgentRun.objects.select_related("agent")
+        .filter(conversation=conversation, bot_id=None, binding=None)
+        .order_by("-pk")
+        .first()
+    )
+    if last is None or last.agent.archived_at is not None:
+        return None
+    return last.agent
+
+
+def _attachments(
+    workspace: Workspace, conversation: Conversation, files: list[UUID]
+) -> list[dict[str, Any]]:
+    found = {
+        row.public_id: row
+        for row in Artifact.objects.filter(workspace=workspace, public_id__in=files)
+        if row.conversation_id_ref in (None, conversation.public_id)
+    }
+    unknown = [str(file) for file in files if file not in found]
+    if unknown:
+        raise invalid({"files": [_("Unknown: %s") % ", ".join(unknown)]})
+    return [
+        {
+            "artifact_id": str(file),
+            "type": found[file].type,
+            "name": found[file].name,
+        }
+        for file in files
+    ]
+
+
+class QueuedViewSet(WorkspaceViewSet[QueuedMessage]):
+    """What became of queued messages."""
+
+    queryset = QueuedMessage.objects.select_related(
+        "event", "agent", "run", "conversation"
+    )
+    serializer_class = PendingSerializer
+    workspace_field = "conversation__workspace"
+
+    def retrieve(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+        """One message by its id; `run_id` once it is being answered."""
+        rows = self.get_queryset().filter(Q(public_id=id) | Q(event__public_id=id))
+        message = rows.first()
+        if message is None:
+            raise Http404
+        return Response(self.get_serializer(message).data)

@@ -1,0 +1,147 @@
+"""REST for events: the generic way in."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from langbot.core.rest import ObjectField, StrictSerializer
+from langbot.lib.conf import limits
+from runners.api.answering import ANSWERS, AnsweringViewSet
+from runners.api.intake import event_from
+from runners.api.references import BotReference
+from runners.choices import EventOutcome
+from runners.models import AgentRun, EventLog
+
+ATTACHMENTS = 20  # AG-05
+_EVENT_TYPE = r"\A[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z"
+
+
+class ActorSerializer(StrictSerializer):
+    id = serializers.CharField(max_length=200)
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    type = serializers.CharField(max_length=50, required=False)
+
+
+class InputSerializer(StrictSerializer):
+    text = serializers.CharField(
+        max_length=limits().follow_up_characters,
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+    )
+    contents: Any = serializers.ListField(
+        child=serializers.DictField(), required=False, max_length=100
+    )
+    attachments: Any = serializers.ListField(
+        child=serializers.DictField(), required=False, max_length=ATTACHMENTS
+    )
+
+
+class NewEventSerializer(StrictSerializer):
+    event_id = serializers.CharField(max_length=200, required=False)
+    type = serializers.RegexField(_EVENT_TYPE, max_length=100)
+    bot = BotReference(required=False)
+    conversation = serializers.CharField(max_length=200, required=False)
+    thread = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    actor = ActorSerializer(required=False)
+    subject = ObjectField(required=False, allow_null=True)
+    input = InputSerializer(required=False)
+    data: Any = ObjectField(required=False)  # type: ignore[assignment]  # the contract's name
+    delivery = ObjectField(required=False)
+    time = serializers.DateTimeField(required=False)
+    metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
+
+
+class EventSerializer(serializers.ModelSerializer[EventLog]):
+    id = serializers.UUIDField(source="public_id")
+    bot = serializers.UUIDField(source="bot_id", allow_null=True)
+    conversation = serializers.UUIDField(
+        source="conversation.public_id", allow_null=True, default=None
+    )
+    runs = serializers.SerializerMethodField()
+
+    class Meta:
+        model = EventLog
+        fields = [
+            "id",
+            "event_id",
+            "type",
+            "time",
+            "source",
+            "bot",
+            "conversation",
+            "thread",
+            "actor",
+            "subject",
+            "input",
+            "data",
+            "delivery",
+            "metadata",
+            "outcome",
+            "outcome_reason",
+            "runs",
+            "created_at",
+        ]
+
+    def get_runs(self, event: EventLog) -> list[str]:
+        return [str(run.public_id) for run in event.runs.all()]
+
+
+class EventFilters(serializers.Serializer[Any]):
+    type = serializers.CharField(required=False, max_length=100)
+    event_id = serializers.CharField(required=False, max_length=200)
+    bot = BotReference(required=False)
+    conversation = serializers.UUIDField(
+        required=False, source="conversation__public_id"
+    )
+    outcome = serializers.ChoiceField(required=False, choices=EventOutcome.choices)
+    created_after = serializers.DateTimeField(required=False, source="created_at__gt")
+    created_before = serializers.DateTimeField(required=False, source="created_at__lt")
+
+
+class EventViewSet(
+    mixins.RetrieveModelMixin, mixins.ListModelMixin, AnsweringViewSet[EventLog]
+):
+    """Events as they were accepted, redacted."""
+
+    queryset = EventLog.objects.select_related("conversation").prefetch_related(
+        Prefetch("runs", AgentRun.objects.only("public_id", "event_id").order_by("pk"))
+    )
+    serializer_class = EventSerializer
+    filter_serializer = EventFilters
+
+    def filter_rows(
+        self, queryset: QuerySet[EventLog], given: dict[str, Any]
+    ) -> QuerySet[EventLog]:
+        return queryset.filter(**with_bot_id(given))
+
+    @extend_schema(request=NewEventSerializer, **ANSWERS)
+    def create(self, request: Request) -> Response:
+        """Send an event; the same id from the same sender gives the same run."""
+        workspace = self.required_workspace()
+        serializer = NewEventSerializer(
+            data=request.data, context=self.get_serializer_context()
+        )
+        serializer.is_valid(raise_exception=True)
+        incoming = event_from(request, workspace, serializer.validated_data)
+        response = self.answer(incoming)
+        response.data |= {
+            "event_id": incoming.event_id,
+            "duplicate": response.data["status"] == "duplicate",
+        }
+        response.status_code = 202
+        return response
+
+
+def with_bot_id(given: dict[str, Any]) -> dict[str, Any]:
+    """Replace the bot's row by the id that the ledger knows it by."""
+    bot = given.pop("bot", None)
+    if bot is not None:
+        bot_id: UUID = bot.public_id
+        given["bot_id"] = bot_id
+    return given

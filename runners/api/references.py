@@ -1,0 +1,40 @@
+"""How clients name a bot and a run."""
+
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from agents.api.references import reference_to
+from platforms.models import Bot
+from runners.models import AgentRun
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class BotReference(serializers.Field[Bot, Any, str, Any]):
+    """A bot of the view's workspace by slug or id, shown as its id."""
+
+    def to_internal_value(self, data: Any) -> Bot:
+        bots = Bot.objects.filter(workspace=self.context["view"].workspace)
+        bot = bots.filter(reference_to(data)).first()
+        if bot is None:
+            raise serializers.ValidationError(_("There is no such bot."))
+        return bot
+
+    def to_representation(self, value: Bot) -> str:
+        return str(value.public_id)
+
+
+@extend_schema_field(OpenApiTypes.UUID)
+class RunReference(serializers.UUIDField):
+    """A run of the view's workspace by id."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        run_id = super().to_internal_value(data)
+        workspace = self.context["view"].workspace
+        if not AgentRun.objects.filter(workspace=workspace, public_id=run_id).exists():
+            raise serializers.ValidationError(_("There is no such run."))
+        return run_id

@@ -1,0 +1,236 @@
+"""What conversations, messages, runs and deliveries look like to clients."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from agents.api.references import AgentReference
+from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
+from langbot.lib.conf import limits
+from langbot.lib.redaction import redact
+from runners.api.references import BotReference, RunReference
+from runners.models import (
+    AgentRun,
+    Conversation,
+    Delivery,
+    QueuedMessage,
+    RunEvent,
+    TranscriptItem,
+)
+
+FILES = 20  # AG-05
+
+
+class ConversationSerializer(serializers.ModelSerializer[Conversation]):
+    id = serializers.UUIDField(source="public_id")
+    key = serializers.CharField(source="external_id")
+    bot = serializers.UUIDField(source="bot_id", allow_null=True)
+
+    class Meta:
+        model = Conversation
+        fields = [
+            "id",
+            "key",
+            "kind",
+            "title",
+            "bot",
+            "thread",
+            "actor_id",
+            "created_at",
+            "updated_at",
+        ]
+
+
+class NewConversationSerializer(StrictSerializer):
+    key = serializers.CharField(max_length=200, required=False)
+    title = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    bot = BotReference(required=False)
+
+
+class NewMessageSerializer(StrictSerializer):
+    text = serializers.CharField(
+        max_length=limits().follow_up_characters, trim_whitespace=False
+    )
+    files: Any = serializers.ListField(
+        child=serializers.UUIDField(), required=False, max_length=FILES
+    )
+    client_key = serializers.CharField(max_length=100, required=False)
+    agent = AgentReference(required=False)
+    parent = RunReference(required=False)
+    dry_run = serializers.BooleanField(required=False)
+    metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
+
+
+class MessageSerializer(serializers.ModelSerializer[TranscriptItem]):
+    id = serializers.UUIDField(source="public_id")
+    type = serializers.CharField(source="item_type")
+    artifacts = serializers.JSONField(source="artifact_refs")
+    run = serializers.UUIDField(source="run.public_id", allow_null=True, default=None)
+    event = serializers.UUIDField(
+        source="event.public_id", allow_null=True, default=None
+    )
+    actor = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TranscriptItem
+        fields = [
+            "id",
+            "seq",
+            "role",
+            "type",
+            "text",
+            "content",
+            "artifacts",
+            "run",
+            "event",
+            "actor",
+            "metadata",
+            "created_at",
+        ]
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_actor(self, item: TranscriptItem) -> dict[str, str] | None:
+        if not item.actor_id:
+            return None
+        return {"id": item.actor_id, "name": item.actor_name}
+
+
+class PendingSerializer(serializers.ModelSerializer[QueuedMessage]):
+    message_id = serializers.UUIDField(source="public_id")
+    conversation = serializers.UUIDField(source="conversation.public_id")
+    agent = serializers.UUIDField(source="agent.public_id")
+    run_id = serializers.UUIDField(
+        source="run.public_id", allow_null=True, default=None
+    )
+    text = serializers.SerializerMethodField()
+    input = serializers.JSONField(source="event.input")
+    metadata = serializers.JSONField(source="event.metadata")
+
+    class Meta:
+        model = QueuedMessage
+        fields = [
+            "message_id",
+            "status",
+            "mode",
+            "conversation",
+            "agent",
+            "run_id",
+            "text",
+            "input",
+            "metadata",
+            "dry_run",
+            "created_at",
+            "ended_at",
+        ]
+
+    def get_text(self, message: QueuedMessage) -> str:
+        return str(message.event.input.get("text") or "")
+
+
+class RunSerializer(StrictModelSerializer[AgentRun]):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    agent = serializers.UUIDField(source="agent.public_id", read_only=True)
+    agent_slug = serializers.SlugField(source="agent.slug", read_only=True)
+    runner = serializers.CharField(source="runner_id", read_only=True)
+    conversation = serializers.UUIDField(
+        source="conversation.public_id", read_only=True
+    )
+    event = serializers.UUIDField(source="event.public_id", read_only=True)
+    bot = serializers.UUIDField(source="bot_id", read_only=True, allow_null=True)
+    parent = serializers.UUIDField(
+        source="parent.public_id", read_only=True, allow_null=True, default=None
+    )
+    labels: Any = serializers.ListField(
+        child=serializers.CharField(max_length=100), max_length=50, required=False
+    )
+    notes = serializers.CharField(max_length=20_000, allow_blank=True, required=False)
+
+    class Meta:
+        model = AgentRun
+        read_only_fields = [
+            "id",
+            "status",
+            "status_reason",
+            "error_code",
+            "retryable",
+            "agent",
+            "agent_slug",
+            "agent_version",
+            "runner",
+            "conversation",
+            "event",
+            "bot",
+            "parent",
+            "depth",
+            "attempt",
+            "origin",
+            "dry_run",
+            "last_seq",
+            "usage",
+            "cost_microdollars",
+            "metadata",
+            "created_at",
+            "queued_at",
+            "started_at",
+            "first_output_at",
+            "last_active_at",
+            "finished_at",
+            "deadline_at",
+            "cancel_requested_at",
+        ]
+        fields = [*read_only_fields, "labels", "notes"]
+
+    def update(self, instance: AgentRun, validated_data: dict[str, Any]) -> AgentRun:
+        # Nobody saves a run: its other columns belong to the ledger.
+        if validated_data:
+            AgentRun.objects.filter(pk=instance.pk).update(**validated_data)
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        return instance
+
+
+class RunEventSerializer(serializers.ModelSerializer[RunEvent]):
+    run_id = serializers.UUIDField(source="run.public_id")
+    created_at = serializers.SerializerMethodField()
+
+    class Meta:
+        model = RunEvent
+        fields = ["run_id", "seq", "type", "data", "created_at"]
+
+    @extend_schema_field(OpenApiTypes.DATETIME)
+    def get_created_at(self, event: RunEvent) -> str:
+        return event.created_at.isoformat()  # as the stream has it
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    id = serializers.UUIDField(source="public_id")
+    run = serializers.UUIDField(source="run.public_id", allow_null=True, default=None)
+    conversation = serializers.UUIDField(source="conversation.public_id")
+    bot = serializers.UUIDField(source="bot_id")
+    payload = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Delivery
+        fields = [
+            "id",
+            "run",
+            "conversation",
+            "bot",
+            "target",
+            "payload",
+            "idempotency_key",
+            "status",
+            "attempts",
+            "attempt_log",
+            "next_attempt_at",
+            "last_error",
+            "platform_message_id",
+            "delivered_at",
+            "created_at",
+        ]
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_payload(self, delivery: Delivery) -> Any:
+        return redact(delivery.payload)

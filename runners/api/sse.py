@@ -1,0 +1,77 @@
+"""A run's events as `text/event-stream`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from uuid import UUID
+
+from django.db import connection
+from django.http import StreamingHttpResponse
+from django.utils.translation import gettext as _
+from rest_framework.request import Request
+
+from langbot.core.pagination import read_integer
+from langbot.problems import invalid
+from runners.live import follow_batches
+from runners.live_hub import LiveEvent
+
+MEDIA_TYPE = "text/event-stream"
+MAXIMUM_SEQ = 2**31 - 1  # the column's
+_COMMENT = ": still here\n\n"
+# Sent at once, so that the headers are; a dropped client comes back after a second.
+_OPENING = "retry: 1000\n\n"
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether `Accept` asks for a stream rather than a JSON answer."""
+    accepted = request.headers.get("Accept", "").lower().split(",")
+    return any(kind.partition(";")[0].strip() == MEDIA_TYPE for kind in accepted)
+
+
+def read_after(request: Request) -> int:
+    """Return where to resume: `?after=`, else `Last-Event-ID`, else 0; or raise a 400."""
+    given = request.query_params.get("after")
+    if given is None:
+        given = request.headers.get("Last-Event-ID", "").strip() or "0"
+    number = read_integer(given)
+    if number is None or number > MAXIMUM_SEQ:
+        raise invalid({"after": [_("Enter the number of an event.")]})
+    return number
+
+
+def stream_run(run_id: UUID, after: int = 0) -> StreamingHttpResponse:
+    """Answer with the events of a run after `after`, to its end."""
+    return stream_batches(follow_batches(run_id, after))
+
+
+def stream_batches(
+    batches: AsyncGenerator[list[LiveEvent], None],
+) -> StreamingHttpResponse:
+    """Answer with these events as they come."""
+    release_connection()
+    response = StreamingHttpResponse(_chunks(batches), content_type=MEDIA_TYPE)
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+def release_connection() -> None:
+    """Give the view's database connection back before a long wait.
+
+    Django would keep it until the response is finished: ten streams would hold all
+    connections of a pool of ten.
+    """
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+async def _chunks(
+    batches: AsyncGenerator[list[LiveEvent], None],
+) -> AsyncIterator[str]:
+    yield _OPENING
+    async with aclosing(batches):
+        async for batch in batches:
+            yield "".join(map(_frame, batch)) or _COMMENT
+
+
+def _frame(event: LiveEvent) -> str:
+    return f"id: {event.seq}\nevent: {event.document['type']}\ndata: {event.text}\n\n"
