@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from agents.bindings import check_binding
@@ -52,11 +53,16 @@ class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stub
         if GROWN_FOR not in self.fields or self.data.get(GROWN_FOR, "") == choice:
             return
         self.is_stale = True
-        self.data = self.data.copy()
-        self.data[GROWN_FOR] = choice
+        # What was posted belongs to the former choice: the new fields get defaults.
+        shown = {GROWN_FOR: choice}
         for name, field in self.fields.items():
             if name.startswith(PREFIX) and isinstance(field, forms.BooleanField):
-                self.data[name] = "on" if field.initial else ""
+                shown[name] = "on" if field.initial else ""
+        data = QueryDict(mutable=True)
+        data.update(self.data)
+        for name, value in shown.items():
+            data[name] = value
+        self.data = data
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()

@@ -35,8 +35,8 @@ it from the environment. Unknown names are refused (`langbot.E002`).
 LIMITS = """
 ## `LANGBOT["LIMITS"]`
 
-Seconds and bytes, each with its source in `langbot/lib/conf.py`. This order is checked at
-the start: tool call ≤ default run ≤ idle ≤ longest run, and a node is dead after more
+Seconds and bytes, each with its source in `langbot/lib/conf.py`. Checked at the start:
+tool call ≤ default run ≤ idle ≤ longest run, and a node is dead after more
 than two missed heartbeats.
 
 | limit | default |

@@ -6,7 +6,6 @@ from typing import Any
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from langbot.lib.conf import limits
 from langbot.lib.text import storable
 from platforms.adapters import registry
 from platforms.adapters.base import PlatformEvent
@@ -44,26 +43,6 @@ def incoming(bot: Bot, event: PlatformEvent) -> Incoming:
         delivery=_delivery(adapter.surface, event),
         source_event_type=event.source_event_type,
     )
-
-
-def answer(admitted: Admitted) -> dict[str, Any]:
-    """Return the one answer shape of an accepted message (contract)."""
-    shape: dict[str, Any] = {
-        "status": admitted.status,
-        "run_id": str(admitted.run.public_id) if admitted.run else None,
-        "message_id": str((admitted.message or admitted.event).public_id),
-        "conversation": (
-            str(admitted.conversation.public_id) if admitted.conversation else None
-        ),
-    }
-    if admitted.status == "queued":
-        live = admitted.live_run
-        shape |= {
-            "buffer_length": admitted.buffer_length,
-            "max_buffer_length": limits().follow_ups,
-            "turn_in_flight": str(live.public_id) if live else None,
-        }
-    return shape
 
 
 def _delivery(surface: str, event: PlatformEvent) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from django.db.models import Q
 from langbot.lib.conf import limits
 from runners.admission import Admitted
 from runners.choices import QueuedStatus, Role
-from runners.live import db, follow_batches
+from runners.live import follow_batches
+from runners.live_hub import db
 from runners.models import AgentRun, QueuedMessage, TranscriptItem
 
 _PAUSE_SECONDS = 0.25  # between two looks at a message that nobody works on

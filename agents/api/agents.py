@@ -111,7 +111,7 @@ class AgentFilters(serializers.Serializer[Any]):
 
 
 class VersionSerializer(serializers.ModelSerializer[AgentVersion]):
-    data = serializers.SerializerMethodField()
+    data: Any = serializers.SerializerMethodField()
 
     class Meta:
         model = AgentVersion
@@ -157,10 +157,10 @@ class AgentViewSet(
         serializer.save(workspace=workspace)
         return serializer.data
 
-    def partial_update(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def partial_update(self, request: Request, id: UUID) -> Response:
         return self.change(partial=True)
 
-    def destroy(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def destroy(self, request: Request, id: UUID) -> Response:
         """Delete an agent; one that has run is archived instead, its runs stay."""
         with transaction.atomic():
             remove_agent(self.lock_object(), author=author_of(request))
@@ -187,7 +187,7 @@ class AgentViewSet(
         responses=VersionSerializer(many=True), filters=False, operation_id="versions"
     )
     @action(detail=True, serializer_class=VersionSerializer, page_order="-number")
-    def versions(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def versions(self, request: Request, id: UUID) -> Response:
         """List what the agent was after each save, newest first."""
         agent = get_object_or_404(
             Agent, workspace=self.workspace, archived_at=None, public_id=id
@@ -196,7 +196,7 @@ class AgentViewSet(
 
     @extend_schema(request=TestSerializer, **ANSWERS)
     @action(detail=True, methods=["post"], serializer_class=TestSerializer)
-    def test(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def test(self, request: Request, id: UUID) -> Response:
         """Send the agent a message in a conversation of its own."""
         agent = self.get_object()
         serializer = self.get_serializer(data=request.data)

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.api.references import AgentReference, reference_to
-from agents.binding_services import delete_binding, save_binding
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
+from agents.services import delete_binding, save_binding
 from langbot.core.access import author_of
 from langbot.core.models import Workspace
 from langbot.core.rest import ObjectField, StrictModelSerializer, WorkspaceViewSet
@@ -116,10 +116,10 @@ class BindingViewSet(
         serializer.save()
         return Response(serializer.data, status=201)
 
-    def partial_update(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def partial_update(self, request: Request, id: UUID) -> Response:
         return self.change(partial=True)
 
-    def destroy(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def destroy(self, request: Request, id: UUID) -> Response:
         with transaction.atomic():
             binding = self.lock_object()
             if binding.scope == BindingScope.GLOBAL and not request.user.is_staff:

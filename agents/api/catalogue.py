@@ -55,7 +55,7 @@ class RunnerViewSet(
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = super().get_serializer_context()
-        return context | {"online": _online_runners(self.workspace)}
+        return {**context, "online": _online_runners(self.workspace)}
 
 
 def _online_runners(workspace: Workspace | None) -> set[str]:

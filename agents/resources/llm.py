@@ -25,7 +25,7 @@ from langbot.lib.secrets import SecretUnreadableError
 def model_specs(ids: Iterable[str], workspace_id: int) -> dict[str, ModelSpec]:
     """Return the usable models among `ids`; unknown, disabled and foreign ones lack.
 
-    Three queries at most for one provider, however many models it has.
+    One query, and one for the key of each provider.
     """
     wanted = {given: public_id_of(given) for given in ids}
     rows = Model.objects.filter(

@@ -46,7 +46,7 @@ def source_of(request: Request) -> str:
 
 def actor_of(request: Request | HttpRequest) -> dict[str, Any]:
     """Return who speaks, from the credentials and never from the body (AG-131)."""
-    user = request.user
+    user: Any = request.user
     name = user.get_full_name() or user.get_username()
     return {"type": "user", "id": f"user:{user.pk}", "name": name}
 

@@ -61,7 +61,7 @@ class TokenAdmin(AuditedAdmin):
     list_filter = ["workspace"]
     list_select_related = True
     search_fields = ["label", "prefix"]
-    readonly_fields: Any = ["prefix", "created_at", "last_used_at", "revoked_at"]
+    readonly_fields = ["prefix", "created_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
 
     def make_token(self, row: Any) -> tuple[Model, str]:

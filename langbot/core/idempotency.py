@@ -9,7 +9,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -110,7 +109,7 @@ def _insert(owner: str, key: str, request_hash: str) -> IdempotencyKey | None:
 
 
 def _expire(row: IdempotencyKey) -> bool:
-    """Remove a row that counts no longer, if nobody else did; it may be inserted anew."""
+    """Remove a row that counts no longer; True when it may be inserted anew."""
     life = ABANDONED if row.status_code is None else LIFE
     if datetime.now(UTC) - row.created_at < life:
         return False

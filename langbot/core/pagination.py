@@ -25,20 +25,20 @@ _MAXIMUM_VALUE = 2**63 - 1
 
 
 class CursorPage(BasePagination):
-    """Pages by the view's `page_order`, an integer field, `-` first for newest first."""
+    """Pages by the view's `page_order`, an integer field; `-` for newest first."""
 
     page_order = "-pk"
 
     def paginate_queryset(
-        self, queryset: QuerySet[Row], request: Request, view: Any = None
-    ) -> list[Row]:
+        self, queryset: Any, request: Request, view: Any = None
+    ) -> list[Any]:
         """Return one page; raises a 400 for a limit or cursor that is none."""
         self._url = request.build_absolute_uri()
         order = getattr(view, "page_order", self.page_order)
         self._field, self._descending = order.lstrip("-"), order.startswith("-")
         limit = read_limit(request)
         backwards, position = _read_cursor(request.query_params.get("cursor"))
-        rows = list(self._ordered(queryset, backwards, position)[: limit + 1])
+        rows = list(self._ordered(queryset, position, backwards=backwards)[: limit + 1])
         more, rows = len(rows) > limit, rows[:limit]
         if backwards:
             rows.reverse()
@@ -49,7 +49,7 @@ class CursorPage(BasePagination):
         return rows
 
     def _ordered(
-        self, queryset: QuerySet[Row], backwards: bool, position: int | None
+        self, queryset: QuerySet[Row], position: int | None, *, backwards: bool
     ) -> QuerySet[Row]:
         descending = self._descending != backwards
         if position is not None:

@@ -81,12 +81,12 @@ def read_body(request: HttpRequest) -> None:
     if len(body) > maximum:
         message = "the request body is over DATA_UPLOAD_MAX_MEMORY_SIZE"
         raise RequestDataTooBig(message)
-    request._body = body  # type: ignore[attr-defined]  # what `request.body` returns
+    request._body = body  # what `request.body` returns
     request.META["CONTENT_LENGTH"] = str(len(body))
 
 
 class LenientNegotiation(DefaultContentNegotiation):
-    """Answers JSON where `Accept` names nothing we have; streams check it themselves."""
+    """Answers JSON where `Accept` names nothing we have."""
 
     def select_renderer(
         self,

@@ -9,6 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
@@ -73,9 +74,19 @@ class ObjectField(serializers.JSONField):
         return value
 
 
+class ListSchema(AutoSchema):
+    """Documents a list's filters."""
+
+    def get_override_parameters(self) -> list[Any]:
+        filters = getattr(self.view, "filter_serializer", None)
+        is_list = getattr(self.view, "action", "") == "list"
+        return [filters] if is_list and filters is not None else []
+
+
 class WorkspaceViewSet(GenericViewSet[Row]):
     """Rows of the caller's workspace by public id; those of others do not exist."""
 
+    schema = ListSchema()
     permission_classes = [IsAuthenticated, HasScope]
     parser_classes = [StrictJSONParser]
     content_negotiation_class = LenientNegotiation
@@ -84,6 +95,7 @@ class WorkspaceViewSet(GenericViewSet[Row]):
     lookup_field = "public_id"
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
+    page_order = "-pk"
     # The path from a row to its workspace.
     workspace_field = "workspace"
     # Says which query parameters a list takes; `filter_rows` applies them.
@@ -119,7 +131,8 @@ class WorkspaceViewSet(GenericViewSet[Row]):
             response = self.after_answer(request, response)
         if _is_unchanged(request, response):
             response = Response(status=304, headers={"ETag": response["ETag"]})
-        return super().finalize_response(request, response, *args, **kwargs)
+        final: Any = response  # a stream is no `Response`, and passes all the same
+        return super().finalize_response(request, final, *args, **kwargs)
 
     def after_answer(self, request: Request, response: Response) -> HttpResponseBase:
         """Change a finished answer, replayed ones included."""
@@ -131,7 +144,7 @@ class WorkspaceViewSet(GenericViewSet[Row]):
             return rows.none()
         return rows.filter(**{self.workspace_field: self.workspace})
 
-    def filter_queryset(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
+    def filter_queryset(self, queryset: Any) -> Any:
         if self.filter_serializer is None or self.detail:
             return queryset
         given = self.filter_serializer(

@@ -93,7 +93,7 @@ class ConversationViewSet(
         serializer_class=MessageSerializer,
         page_order="-seq",
     )
-    def messages(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def messages(self, request: Request, id: UUID) -> Response:
         """GET the transcript, newest first; POST a message."""
         conversation = self.get_object()
         if request.method == "GET":
@@ -129,7 +129,7 @@ class ConversationViewSet(
 
     @extend_schema(responses=PendingSerializer(many=True), operation_id="pending")
     @action(detail=True, serializer_class=PendingSerializer, page_order="pk")
-    def pending(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def pending(self, request: Request, id: UUID) -> Response:
         """List the messages that wait for the running turn, next one first."""
         waiting = QueuedMessage.objects.filter(
             conversation=self.get_object(), status=QueuedStatus.QUEUED
@@ -145,7 +145,7 @@ class ConversationViewSet(
         url_path="pending/<uuid:message_id>",
         url_name="pending-message",
     )
-    def cancel(self, request: Request, id: UUID, message_id: UUID) -> Response:  # noqa: A002  the path's own name
+    def cancel(self, request: Request, id: UUID, message_id: UUID) -> Response:
         """Take a waiting message back; 409 once it is being answered."""
         conversation = self.get_object()
         message = find_message(message_id)
@@ -238,7 +238,7 @@ class QueuedViewSet(WorkspaceViewSet[QueuedMessage]):
     serializer_class = PendingSerializer
     workspace_field = "conversation__workspace"
 
-    def retrieve(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def retrieve(self, request: Request, id: UUID) -> Response:
         """One message by its id; `run_id` once it is being answered."""
         rows = self.get_queryset().filter(Q(public_id=id) | Q(event__public_id=id))
         message = rows.first()

@@ -51,7 +51,7 @@ class NewEventSerializer(StrictSerializer):
     actor = ActorSerializer(required=False)
     subject = ObjectField(required=False, allow_null=True)
     input = InputSerializer(required=False)
-    data: Any = ObjectField(required=False)  # type: ignore[assignment]  # the contract's name
+    data: Any = ObjectField(required=False)
     delivery = ObjectField(required=False)
     time = serializers.DateTimeField(required=False)
     metadata = ObjectField(required=False, maximum_bytes=16 * 1024)

@@ -40,7 +40,7 @@ class RunFilters(serializers.Serializer[Any]):
     conversation = serializers.UUIDField(
         required=False, source="conversation__public_id"
     )
-    parent = serializers.UUIDField(required=False, source="parent__public_id")
+    parent: Any = serializers.UUIDField(required=False, source="parent__public_id")
     created_after = serializers.DateTimeField(required=False, source="created_at__gt")
     created_before = serializers.DateTimeField(required=False, source="created_at__lt")
 
@@ -72,7 +72,7 @@ class RunViewSet(
             )
         return queryset.filter(**given)
 
-    def partial_update(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def partial_update(self, request: Request, id: UUID) -> Response:
         return self.change(partial=True)
 
     @extend_schema(
@@ -81,11 +81,11 @@ class RunViewSet(
         operation_id="run_events",
     )
     @action(detail=True, serializer_class=RunEventSerializer, page_order="seq")
-    def events(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def events(self, request: Request, id: UUID) -> Response:
         """The run's ledger after `?after=SEQ`, oldest first."""
         run = self.get_object()
-        rows = RunEvent.objects.filter(run=run, seq__gt=read_after(request))
-        page = self.paginate_queryset(rows) or []
+        rows: Any = RunEvent.objects.filter(run=run, seq__gt=read_after(request))
+        page: list[Any] = self.paginate_queryset(rows) or []
         return self.get_paginated_response(
             [document_of(run.public_id, row) for row in page]
         )
@@ -96,8 +96,8 @@ class RunViewSet(
         operation_id="run_stream",
     )
     @action(detail=True)
-    def stream(self, request: Request, id: UUID) -> HttpResponseBase:  # noqa: A002  the path's own name
-        """Server-sent events: the ledger after `Last-Event-ID`, then live to the end."""
+    def stream(self, request: Request, id: UUID) -> HttpResponseBase:
+        """Server-sent events after `Last-Event-ID`, to the end of the run."""
         run, after = self.get_object(), read_after(request)
         if run.is_terminal:
             _ended, left = read_page(run.pk, after)
@@ -111,7 +111,7 @@ class RunViewSet(
         operation_id="cancel_run",
     )
     @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, id: UUID) -> Response:  # noqa: A002  the path's own name
+    def cancel(self, request: Request, id: UUID) -> Response:
         """Ask the run to stop (202); one that has ended stays as it is (200)."""
         run = self.get_object()
         serializer = CancelSerializer(data=request.data)

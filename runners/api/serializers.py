@@ -58,7 +58,7 @@ class NewMessageSerializer(StrictSerializer):
     )
     client_key = serializers.CharField(max_length=100, required=False)
     agent = AgentReference(required=False)
-    parent = RunReference(required=False)
+    parent: Any = RunReference(required=False)
     dry_run = serializers.BooleanField(required=False)
     metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
 
@@ -139,7 +139,7 @@ class RunSerializer(StrictModelSerializer[AgentRun]):
     )
     event = serializers.UUIDField(source="event.public_id", read_only=True)
     bot = serializers.UUIDField(source="bot_id", read_only=True, allow_null=True)
-    parent = serializers.UUIDField(
+    parent: Any = serializers.UUIDField(
         source="parent.public_id", read_only=True, allow_null=True, default=None
     )
     labels: Any = serializers.ListField(

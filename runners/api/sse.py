@@ -28,7 +28,7 @@ def wants_stream(request: Request) -> bool:
 
 
 def read_after(request: Request) -> int:
-    """Return where to resume: `?after=`, else `Last-Event-ID`, else 0; or raise a 400."""
+    """Return where to resume: `?after=`, else `Last-Event-ID`, else 0."""
     given = request.query_params.get("after")
     if given is None:
         given = request.headers.get("Last-Event-ID", "").strip() or "0"

@@ -1,0 +1,233 @@
+"""Visitors of the web chat: who they are, what they said, what they may see."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.core import signing
+from django.db.models import QuerySet
+
+from agents.choices import SessionScope
+from agents.models import Agent
+from langbot.lib.ids import uuid7
+from platforms import throttle
+from platforms.adapters.base import PlatformEvent
+from platforms.intake import incoming, receive
+from platforms.models import Bot
+from runners.admission import conversation_key
+from runners.answers import answer_for, full_text
+from runners.choices import EventType, QueuedStatus, Role
+from runners.models import (
+    AgentRun,
+    Conversation,
+    EventLog,
+    QueuedMessage,
+    TranscriptItem,
+)
+from runners.services import request_cancel
+
+MESSAGES_PER_MINUTE = 30
+CALLS_PER_MINUTE = 3000  # of all visitors of one bot
+HISTORY_ITEMS = 100
+_SALT = "langbot.chat.visitor"
+# What a visitor may see of a run. The rest (tools, reasoning, logs, state, warnings)
+# is for the people who operate the agent.
+_SHOWN = frozenset(
+    {
+        EventType.RUN_QUEUED,
+        EventType.RUN_STARTED,
+        EventType.RUN_PAUSED,
+        EventType.RUN_RESUMED,
+        EventType.MESSAGE_DELTA,
+        EventType.MESSAGE_COMPLETED,
+        EventType.RUN_COMPLETED,
+        EventType.RUN_FAILED,
+    }
+)
+_PUBLIC_DATA = ("text", "finish_reason", "code", "retryable")
+
+
+class ChatError(Exception):
+    """Something a visitor cannot do now; safe to show."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One visitor of one bot."""
+
+    bot: Bot
+    visitor: UUID
+
+    @property
+    def place(self) -> str:
+        """The conversation, and the person: both are the visitor's alone."""
+        return f"visitor:{self.visitor}"
+
+    def token(self) -> str:
+        """Return the visitor's signed token; it holds no secret and never expires."""
+        claims = {"bot": str(self.bot.public_id), "visitor": str(self.visitor)}
+        return signing.dumps(claims, salt=_SALT)
+
+
+def find_bot(slug: str) -> Bot | None:
+    """Return an enabled web bot."""
+    bots = Bot.objects.select_related("workspace").defer("secrets")
+    return bots.filter(slug=slug, adapter="web", enabled=True).first()
+
+
+def open_visit(slug: str, token: str = "") -> Visit:
+    """Return the visit of a token, or a new visitor's; raises ChatError."""
+    bot = find_bot(slug)
+    if bot is None:
+        raise ChatError("bot_disabled", "this chat is closed")
+    if not token:
+        return Visit(bot, uuid7())
+    try:
+        claims = signing.loads(token, salt=_SALT)
+        if claims["bot"] == str(bot.public_id):
+            return Visit(bot, UUID(claims["visitor"]))
+    except (signing.BadSignature, KeyError, TypeError, ValueError):
+        pass
+    raise ChatError("invalid_token", "the token is not valid for this chat")
+
+
+def say(visit: Visit, text: str, client_key: str) -> dict[str, Any]:
+    """Admit a message once per key; returns the contract's answer shape.
+
+    Raises ChatError or AdmissionError.
+    """
+    bot = find_bot(visit.bot.slug)
+    if bot is None:
+        raise ChatError("bot_disabled", "this chat is closed")
+    if not text.strip():
+        raise ChatError("invalid_frame", "text: is empty")
+    _check_rate(visit)
+    event = PlatformEvent(
+        event_id=_event_id(visit, client_key),
+        conversation=visit.place,
+        actor={"id": visit.place, "type": "user"},
+        input={"text": text},
+    )
+    return answer_for(receive(bot, event))
+
+
+def history(visit: Visit) -> dict[str, Any]:
+    """Return what was said, what waits and which run is under way."""
+    run = _live_run(visit)
+    newest = _transcript(visit).order_by("-pk")[:HISTORY_ITEMS]
+    return {
+        "items": [_item(visit, row) for row in reversed(newest)],
+        "waiting": _waiting(visit),
+        "running": str(run.public_id) if run else None,
+    }
+
+
+def live_turn(visit: Visit) -> dict[str, Any] | None:
+    """Return the run under way and the message it answers."""
+    run = _live_run(visit)
+    if run is None:
+        return None
+    key = _client_key(visit, run.event)
+    return {"run_id": str(run.public_id), "client_key": key}
+
+
+def ended_turn(visit: Visit, run_id: str) -> dict[str, Any]:
+    """Return what an ended run left in the transcript, and what waits now."""
+    rows = _transcript(visit).filter(run__public_id=run_id).order_by("pk")
+    items = [_item(visit, row) for row in rows]
+    return {"run_id": run_id, "items": items, "waiting": _waiting(visit)}
+
+
+def stop(visit: Visit) -> bool:
+    """Cancel the visitor's own run, if one is under way."""
+    run = _live_run(visit)
+    return run is not None and request_cancel(run, "stopped by the visitor")
+
+
+def shown_event(event: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a run's event as visitors see it, None when it is not for them."""
+    if event["type"] not in _SHOWN:
+        return None
+    data = event["data"] if isinstance(event["data"], dict) else {}
+    return {
+        "run_id": event["run_id"],
+        "seq": event["seq"],
+        "event_type": event["type"],
+        "data": {name: data[name] for name in _PUBLIC_DATA if name in data},
+        "created_at": event["created_at"],
+    }
+
+
+def _check_rate(visit: Visit) -> None:
+    wait = throttle.seconds_to_wait(
+        f"visitor:{visit.visitor}", MESSAGES_PER_MINUTE, 60
+    ) or throttle.seconds_to_wait(f"bot:{visit.bot.public_id}", CALLS_PER_MINUTE, 60)
+    if wait:
+        raise ChatError("rate_limited", f"try again in {wait:.0f} s")
+
+
+def _event_id(visit: Visit, client_key: str) -> str:
+    return f"chat:{visit.visitor}:{client_key}"
+
+
+def _client_key(visit: Visit, event: EventLog | None) -> str:
+    prefix = _event_id(visit, "")
+    if event is None or not event.event_id.startswith(prefix):
+        return ""
+    return event.event_id.removeprefix(prefix)
+
+
+def _conversations(visit: Visit) -> QuerySet[Conversation]:
+    """Select the visitor's conversations, whatever session scope the agent has had."""
+    probe = incoming(
+        visit.bot,
+        PlatformEvent(event_id="", conversation=visit.place, actor={"id": visit.place}),
+    )
+    keys = [
+        conversation_key(probe, Agent(session_scope=scope)) for scope in SessionScope
+    ]
+    return Conversation.objects.filter(workspace=visit.bot.workspace, key__in=keys)
+
+
+def _live_run(visit: Visit) -> AgentRun | None:
+    runs = AgentRun.objects.live().select_related("event")
+    return runs.filter(conversation__in=_conversations(visit)).order_by("pk").first()
+
+
+def _transcript(visit: Visit) -> QuerySet[TranscriptItem]:
+    return TranscriptItem.objects.select_related("event", "run").filter(
+        conversation__in=_conversations(visit),
+        role__in=(Role.USER, Role.ASSISTANT, Role.SYSTEM),
+        item_type__in=("message", "error"),
+    )
+
+
+def _waiting(visit: Visit) -> list[dict[str, Any]]:
+    messages = QueuedMessage.objects.select_related("event").filter(
+        conversation__in=_conversations(visit), status=QueuedStatus.QUEUED
+    )
+    return [
+        {
+            "message_id": str(message.public_id),
+            "client_key": _client_key(visit, message.event),
+            "text": str(message.event.input.get("text") or ""),
+        }
+        for message in messages.order_by("pk")
+    ]
+
+
+def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:
+    is_user = row.role == Role.USER
+    return {
+        "id": str(row.public_id),
+        "role": row.role,
+        "text": full_text(row),
+        "run_id": str(row.run.public_id) if row.run else None,
+        "client_key": _client_key(visit, row.event) if is_user else "",
+        "incomplete": bool(row.metadata.get("incomplete")),
+        "created_at": row.created_at.isoformat(),
+    }

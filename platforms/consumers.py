@@ -1,0 +1,164 @@
+"""The web chat's socket: frames in, services called, frames out."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+from uuid import UUID
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import DatabaseError
+
+from langbot.lib.db import DatabaseExecutor
+from platforms.chat import visits
+from platforms.chat.frames import (
+    Auth,
+    FrameError,
+    Interrupt,
+    Message,
+    read_frame,
+    write_frame,
+)
+from platforms.chat.visits import ChatError, Visit
+from runners.choices import ENDS
+from runners.errors import AdmissionError
+from runners.live import follow
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 2.0
+_PAUSE_SECONDS = 0.5
+database = DatabaseExecutor("chat")
+
+
+class ChatConsumer(AsyncWebsocketConsumer):
+    """One open chat page."""
+
+    slug: str
+    visit: Visit | None = None
+
+    async def connect(self) -> None:
+        self.slug = self.scope["url_route"]["kwargs"]["slug"]
+        self._follower: asyncio.Task[None] | None = None
+        self._look_again = False
+        self._read: dict[str, int] = {}  # run id -> last seq the client has
+        if await database(visits.find_bot, self.slug) is None:
+            await self.close()
+        else:
+            await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        client_key: str | None = None
+        try:
+            frame = read_frame(text_data)
+            if isinstance(frame, Message):
+                client_key = frame.client_key
+                await self._say(frame)
+            elif isinstance(frame, Auth):
+                await self._open(frame)
+            elif isinstance(frame, Interrupt):
+                await self._stop()
+        except (FrameError, ChatError, AdmissionError) as error:
+            await self._fail(error.code, str(error), client_key)
+        except DatabaseError as error:
+            logger.warning("chat frame failed: %s", type(error).__name__)
+            await self._fail("unavailable", "the database does not answer", client_key)
+
+    async def _open(self, frame: Auth) -> None:
+        """Send the history of the token's visitor; a bad token makes a new one."""
+        try:
+            visit = await database(visits.open_visit, self.slug, frame.token)
+        except ChatError as error:
+            if error.code != "invalid_token":
+                raise
+            await self._fail(error.code, str(error), None)
+            visit = await database(visits.open_visit, self.slug)
+        if self.visit is not None and visit.visitor != self.visit.visitor:
+            raise ChatError("invalid_frame", "this socket has a visitor already")
+        if frame.resume_from is not None:
+            self._read[frame.resume_from.run_id] = frame.resume_from.after
+        self.visit = visit
+        await self._tell("auth_ok", token=visit.token())
+        await self._tell("history", **await database(visits.history, visit))
+        self._follow()
+
+    async def _say(self, frame: Message) -> None:
+        if self.visit is None:
+            await self._open(Auth(type="auth"))
+        visit = self._visit()
+        key = frame.client_key
+        answer = await database(visits.say, visit, frame.text, key)
+        await self._tell("accepted", client_key=key, **answer)
+        self._follow()
+
+    async def _stop(self) -> None:
+        await self._tell("stopped", stopped=await database(visits.stop, self._visit()))
+
+    def _visit(self) -> Visit:
+        if self.visit is None:
+            raise ChatError("not_authenticated", "send auth or a message first")
+        return self.visit
+
+    def _follow(self) -> None:
+        """Make sure that the visitor's current run is streamed."""
+        self._look_again = True
+        if self._follower is None or self._follower.done():
+            self._follower = asyncio.create_task(self._follow_turns())
+
+    async def _follow_turns(self) -> None:
+        """Stream run after run until none is under way, queued ones as promoted."""
+        visit = self._visit()
+        while self._look_again:
+            self._look_again = False
+            try:
+                turn = await database(visits.live_turn, visit)
+                if turn is None:
+                    continue
+                self._look_again = True
+                await self._follow_turn(visit, turn)
+            except DatabaseError as error:
+                logger.warning("chat stream failed: %s", type(error).__name__)
+                self._look_again = True
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _follow_turn(self, visit: Visit, turn: dict[str, Any]) -> None:
+        await self._tell("turn", **turn)
+        run_id, current = turn["run_id"], turn
+        while not await self._follow_run(run_id) and current == turn:
+            # Only a stream that could not keep up ends early: go on where it stopped.
+            await asyncio.sleep(_PAUSE_SECONDS)
+            current = await database(visits.live_turn, visit)
+        self._read.pop(run_id, None)
+        ended = await database(visits.ended_turn, visit, run_id)
+        await self._tell("session_complete", **ended)
+
+    async def _follow_run(self, run_id: str) -> bool:
+        """Stream a run's events after the last one sent; whether its end was seen."""
+        after = self._read.get(run_id, 0)
+        async with contextlib.aclosing(follow(UUID(run_id), after)) as events:  # type: ignore[type-var]  # it is an async generator
+            async for event in events:
+                if event is None:
+                    await self._tell("heartbeat")
+                    continue
+                self._read[run_id] = event["seq"]
+                shown = visits.shown_event(event)
+                if shown is not None:
+                    await self._tell("agent_event", **shown)
+                if event["type"] in ENDS:
+                    return True
+        return False
+
+    async def _tell(self, kind: str, **members: Any) -> None:
+        await self.send(text_data=write_frame(kind, **members))
+
+    async def _fail(self, code: str, detail: str, client_key: str | None) -> None:
+        extra = {} if client_key is None else {"client_key": client_key}
+        await self._tell("error", code=code, detail=detail, **extra)
