@@ -69,8 +69,9 @@ class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stub
         if self.is_stale:
             for name in [name for name in self.errors if name.startswith(PREFIX)]:
                 del self.errors[name]
-            message = _("Check the settings of the new choice, then save again.")
-            self.add_error(self.grows_from, message)
+            if self.grows_from not in self.errors:
+                message = _("Check the settings of the new choice, then save again.")
+                self.add_error(self.grows_from, message)
         return cleaned
 
     def settings(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class OurHost:
 
     async def _is_ready(self) -> bool:
         try:
-            answer = await self.client.get("/readyz", params={"full": "1"})
+            answer = await self.client.get("/readyz")
         except httpx2.TransportError:
             return False
         return answer.status_code == 200

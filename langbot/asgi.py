@@ -12,10 +12,11 @@ http_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from langbot.routing import websocket_urlpatterns
+from langbot.threads import KeptThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": http_application,
+        "http": KeptThreads(http_application),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

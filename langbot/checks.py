@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from langbot.lib.conf import HostSettings, conf
 from langbot.lib.redis import FAILURES, quick_client
 
+TAG = "langbot"  # `manage.py check --tag langbot`
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 # Packages of our name, and the distributions known to bring another one.
 RIVALS = {"agents": "openai-agents", "langbot": "langbot"}
@@ -33,7 +34,7 @@ def _settings() -> HostSettings | None:
         return None  # E002 says why
 
 
-@register()
+@register(TAG)
 def check_settings(**_: Any) -> list[CheckMessage]:
     """E002: an unknown setting, a wrong value, or limits out of order."""
     try:
@@ -49,7 +50,7 @@ def _settings_error(location: tuple[int | str, ...], problem: str) -> Error:
     return Error(f"LANGBOT[{name!r}]: {problem}", hint=hint, id="langbot.E002")
 
 
-@register()
+@register(TAG)
 def check_secret_keys(**_: Any) -> list[CheckMessage]:
     """E003: secrets could not be stored or read."""
     host = _settings()
@@ -72,7 +73,7 @@ def _is_fernet_key(key: str) -> bool:
     return True
 
 
-@register()
+@register(TAG)
 def check_redis_url(**_: Any) -> list[CheckMessage]:
     """E004: an address that no Redis client takes."""
     host = _settings()
@@ -83,7 +84,7 @@ def check_redis_url(**_: Any) -> list[CheckMessage]:
     return [Error(message, hint=hint, id="langbot.E004")]
 
 
-@register()
+@register(TAG)
 def check_data_dir(**_: Any) -> list[CheckMessage]:
     """E005: artifacts and logs could not be written."""
     host = _settings()
@@ -99,7 +100,7 @@ def check_data_dir(**_: Any) -> list[CheckMessage]:
     return [Error(message, hint=hint, id="langbot.E005")]
 
 
-@register()
+@register(TAG)
 def check_rival_packages(**_: Any) -> list[CheckMessage]:
     """W001: another package has the name of one of ours."""
     hint = "Use an environment of its own for this project, or uninstall the other."
@@ -133,7 +134,7 @@ def _owner(name: str) -> str:
     return ", ".join(sorted(set(owners)))
 
 
-@register(deploy=True)
+@register(TAG, deploy=True)
 def check_public_url(**_: Any) -> list[CheckMessage]:
     """W002: people would send passwords and tokens in the clear."""
     host = _settings()
@@ -144,7 +145,7 @@ def check_public_url(**_: Any) -> list[CheckMessage]:
     return [Warning(message, hint=hint, id="langbot.W002")]
 
 
-@register(deploy=True)
+@register(TAG, deploy=True)
 def check_database_for_deployment(**_: Any) -> list[CheckMessage]:
     """W003: SQLite has one writer and one machine."""
     if connections[DEFAULT_DB_ALIAS].vendor != "sqlite":
@@ -154,7 +155,7 @@ def check_database_for_deployment(**_: Any) -> list[CheckMessage]:
     return [Warning(message, hint=hint, id="langbot.W003")]
 
 
-@register(deploy=True)
+@register(TAG, deploy=True)
 def check_outbound(**_: Any) -> list[CheckMessage]:
     """W004: the guard against calls into the private network is off."""
     host = _settings()
@@ -176,14 +177,19 @@ def live_checks() -> list[CheckMessage]:
         message = f"Redis does not answer: {type(error).__name__}."
         found.append(Error(message, hint=hint, id="langbot.E006"))
     try:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        waiting = unapplied_migrations()
     except DatabaseError as error:
         message = f"The database does not answer: {type(error).__name__}."
         found.append(Error(message, hint="See DATABASE_URL.", id="langbot.E007"))
     else:
         if waiting:
-            message = f"{len(waiting)} migrations wait."
+            message = f"{waiting} migrations wait."
             hint = "Run manage.py migrate."
             found.append(Warning(message, hint=hint, id="langbot.W005"))
     return found
+
+
+def unapplied_migrations() -> int:
+    """Return how many migrations wait; raises DatabaseError."""
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -11,14 +11,11 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
 
 
-class Environment(BaseSettings):
+class Environment(BaseModel):
     """Every variable the project reads, with its default."""
-
-    model_config = SettingsConfigDict(extra="ignore", enable_decoding=False)
 
     langbot_data_dir: Path = Field(
         default=Path("data"), description="Database, artifacts, logs and keys."

@@ -19,7 +19,7 @@ from platforms.chat.frames import (
     read_frame,
     write_frame,
 )
-from platforms.chat.visits import ChatError, Visit
+from platforms.chat.visits import ChatError, Turn, Visit
 from runners.choices import ENDS
 from runners.errors import AdmissionError
 from runners.live import follow
@@ -42,6 +42,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._follower: asyncio.Task[None] | None = None
         self._look_again = False
         self._read: dict[str, int] = {}  # run id -> last seq the client has
+        self._position = 0  # key of the last run that was streamed to its end
         if await database(visits.find_bot, self.slug) is None:
             await self.close()
         else:
@@ -50,8 +51,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         if self._follower is not None:
             self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
+            await asyncio.wait([self._follower])
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
@@ -85,6 +85,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             raise ChatError("invalid_frame", "this socket has a visitor already")
         if frame.resume_from is not None:
             self._read[frame.resume_from.run_id] = frame.resume_from.after
+        if self.visit is None:
+            self._position = await database(visits.position, visit)
         self.visit = visit
         await self._tell("auth_ok", token=visit.token())
         await self._tell("history", **await database(visits.history, visit))
@@ -112,43 +114,45 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._look_again = True
         if self._follower is None or self._follower.done():
             self._follower = asyncio.create_task(self._follow_turns())
+            self._follower.add_done_callback(_log_defect)
 
     async def _follow_turns(self) -> None:
-        """Stream run after run until none is under way, queued ones as promoted."""
+        """Stream run after run until there is no newer one, queued ones as promoted."""
         visit = self._visit()
         while self._look_again:
             self._look_again = False
             try:
-                turn = await database(visits.live_turn, visit)
-                if turn is None:
-                    continue
-                self._look_again = True
-                await self._follow_turn(visit, turn)
+                turn = await database(visits.next_turn, visit, self._position)
+                if turn is not None:
+                    self._look_again = True
+                    await self._follow_turn(visit, turn)
+                    self._position = turn.key
             except DatabaseError as error:
                 logger.warning("chat stream failed: %s", type(error).__name__)
                 self._look_again = True
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _follow_turn(self, visit: Visit, turn: dict[str, Any]) -> None:
-        await self._tell("turn", **turn)
-        run_id, current = turn["run_id"], turn
-        while not await self._follow_run(run_id) and current == turn:
-            # Only a stream that could not keep up ends early: go on where it stopped.
+    async def _follow_turn(self, visit: Visit, turn: Turn) -> None:
+        run_id = str(turn.run_id)
+        await self._tell("turn", run_id=run_id, client_key=turn.client_key)
+        while not await self._follow_run(turn.run_id):
+            # A stream that could not keep up ends early: go on where it stopped.
+            if not await database(visits.is_live, turn.key):
+                break
             await asyncio.sleep(_PAUSE_SECONDS)
-            current = await database(visits.live_turn, visit)
         self._read.pop(run_id, None)
-        ended = await database(visits.ended_turn, visit, run_id)
+        ended = await database(visits.ended_turn, visit, turn)
         await self._tell("session_complete", **ended)
 
-    async def _follow_run(self, run_id: str) -> bool:
+    async def _follow_run(self, run_id: UUID) -> bool:
         """Stream a run's events after the last one sent; whether its end was seen."""
-        after = self._read.get(run_id, 0)
-        async with contextlib.aclosing(follow(UUID(run_id), after)) as events:  # type: ignore[type-var]  # it is an async generator
+        after = self._read.get(str(run_id), 0)
+        async with contextlib.aclosing(follow(run_id, after)) as events:  # type: ignore[type-var]  # it is an async generator
             async for event in events:
                 if event is None:
                     await self._tell("heartbeat")
                     continue
-                self._read[run_id] = event["seq"]
+                self._read[str(run_id)] = event["seq"]
                 shown = visits.shown_event(event)
                 if shown is not None:
                     await self._tell("agent_event", **shown)
@@ -162,3 +166,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _fail(self, code: str, detail: str, client_key: str | None) -> None:
         extra = {} if client_key is None else {"client_key": client_key}
         await self._tell("error", code=code, detail=detail, **extra)
+
+
+def _log_defect(task: asyncio.Task[None]) -> None:
+    """Say why a stream stopped; nobody awaits its task until the page closes."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("chat stream stopped", exc_info=task.exception())

@@ -8,15 +8,20 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from runners.choices import TERMINAL
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast, Length
+
 from runners.live_hub import LiveEvent, Subscription, db, hub
 from runners.models import AgentRun, RunEvent
 
 HEARTBEAT_SECONDS = 15.0  # contract, SSE
-_PAGE = 200
+_PAGE = 200  # rows
+_PAGE_CHARACTERS = 2 * 1024 * 1024  # of JSON; results may be 1 MiB each
+_FEW = 8  # rows that are read without asking for their sizes first
 _TRIES, _TRY_SECONDS = 3, 0.1  # AG-48
 
 
@@ -118,16 +123,13 @@ async def _ledger(
 ) -> AsyncGenerator[list[LiveEvent] | None, None]:
     """Yield pages after `position`; None once the run has ended and all was read."""
     while True:
-        ended, events = await db(read_page, run_key, position)
-        if events:
-            yield events
-            position = events[-1].seq
-            if events[-1].ends:
-                yield None
-                return
-        if len(events) < _PAGE:
-            if ended:
-                yield None
+        page = await db(read_page, run_key, position)
+        if page.events:
+            yield page.events
+            position = page.events[-1].seq
+        if page.is_end:
+            yield None
+        if page.is_end or page.is_last or not page.events:
             return
 
 
@@ -137,14 +139,46 @@ def run_key_of(run_id: UUID) -> int | None:
     return keys.first()
 
 
-def read_page(run_key: int, after: int) -> tuple[bool, list[LiveEvent]]:
-    """Return whether the run had ended, and its next ledger events."""
-    # The status first: what ended before the second query is complete in it.
-    run = AgentRun.objects.filter(pk=run_key).values_list("public_id", "status").first()
-    if run is None:
-        return True, []  # retention took it
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events of a ledger; `is_last`: all there were; `is_end`: all there will be."""
+
+    events: list[LiveEvent]
+    is_last: bool
+    is_end: bool
+
+
+def read_page(run_key: int, after: int) -> Page:
+    """Return the next events of a run.
+
+    A page is bounded in rows and in size, so that a reader that stops in the middle
+    holds little.
+    """
+    # The row first: what had ended by now is complete in the second query.
+    run = AgentRun.objects.filter(pk=run_key).only("public_id", "status", "last_seq")
+    found = run.first()
+    if found is None:
+        return Page([], is_last=True, is_end=True)  # retention took it
     rows = RunEvent.objects.filter(run_id=run_key, seq__gt=after).order_by("seq")
-    return run[1] in TERMINAL, [event_of(run[0], row) for row in rows[:_PAGE]]
+    if found.last_seq - after > _FEW:
+        rows = rows.filter(seq__lte=_page_end(rows))
+    else:
+        rows = rows[:_PAGE]
+    events = [event_of(found.public_id, row) for row in rows]
+    is_last = (events[-1].seq if events else after) >= found.last_seq
+    return Page(events, is_last, is_end=is_last and found.is_terminal)
+
+
+def _page_end(rows: QuerySet[RunEvent]) -> int:
+    """Return the last `seq` that a page may hold; the first row always fits."""
+    size, last = 0, 0
+    length = Length(Cast("data", TextField()))
+    for seq, characters in rows.values_list("seq", length)[:_PAGE]:
+        size += characters
+        if last and size > _PAGE_CHARACTERS:
+            break
+        last = seq
+    return last
 
 
 def event_of(run_id: UUID, row: RunEvent) -> LiveEvent:

@@ -167,12 +167,15 @@ class Hub:
 
     def _deliver(self, run_id: UUID, entries: list[Entry]) -> None:
         topic = self._topics.get(run_id)
-        events = [event for event in map(_parse, entries) if event is not None]
-        if topic is None or not events:
+        if topic is None:
             return
-        topic.heard = max(topic.heard, events[-1].seq)
-        for subscription in list(topic.subscriptions):
+        events = [event for event in map(_parse, entries) if event is not None]
+        if events:
+            topic.heard = max(topic.heard, events[-1].seq)
+        for subscription in topic.subscriptions:
             subscription.push(events)
+            if len(events) < len(entries):
+                subscription.fall_behind()
 
     def _all_behind(self) -> None:
         for topic in self._topics.values():
@@ -214,12 +217,18 @@ def _positions(run_keys: list[int]) -> dict[int, tuple[int, str]]:
 
 
 def _parse(entry: Entry) -> LiveEvent | None:
+    """Return an entry's event; None sends its subscribers to the ledger.
+
+    A publisher may leave `e` out where the event is too large for the stream.
+    """
     entry_id, fields = entry
+    if b"e" not in fields:
+        return None
     try:
         text = fields[b"e"].decode()
         document = json.loads(text)
         return LiveEvent(int(entry_id.partition(b"-")[0]), document, text)
-    except (KeyError, ValueError):
+    except ValueError:
         logger.warning("dropped a live entry that is no event")
         return None
 

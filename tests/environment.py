@@ -48,7 +48,7 @@ class TestEnvironment:
         if self.valkey is not None:
             self.valkey.stop()
         else:
-            _remove_keys(os.environ["REDIS_URL"], os.environ[PREFIX])
+            remove_keys(os.environ["REDIS_URL"], os.environ[PREFIX])
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
 
@@ -59,7 +59,7 @@ def half() -> str:
     return f"{database} + {redis}"
 
 
-def _remove_keys(url: str, prefix: str) -> None:
+def remove_keys(url: str, prefix: str) -> None:
     import redis
 
     client = redis.Redis.from_url(url)

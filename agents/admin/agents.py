@@ -223,9 +223,9 @@ class AgentAdmin(GrowingAdmin):
         return self.inlines if obj is not None else []
 
     def get_form(
-        self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any
+        self, request: HttpRequest, obj: Any = None, *change: Any, **kwargs: Any
     ) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, *change, **kwargs)
         form.base_fields["runner_id"].choices = runner_choices(
             get_language() or "en", keep=obj.runner_id if obj else ""
         )
@@ -263,10 +263,11 @@ class AgentAdmin(GrowingAdmin):
     def save_formset(
         self, request: HttpRequest, form: Any, formset: Any, change: Any
     ) -> None:
+        changed = formset.save(commit=False)
         if formset.model is not AgentBinding:
             return
         author = author_of(request)
-        for binding in formset.save(commit=False):
+        for binding in changed:
             save_binding(binding, author=author)
         for binding in formset.deleted_objects:
             delete_binding(binding, author=author)

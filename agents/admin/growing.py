@@ -59,13 +59,13 @@ class GrowingAdmin(AuditedAdmin):
         return {PREFIX + name: field for name, field in fields.items()}
 
     def get_form(
-        self, request: HttpRequest, obj: Any = None, change: Any = False, **kwargs: Any
+        self, request: HttpRequest, obj: Any = None, *change: Any, **kwargs: Any
     ) -> Any:
         fields = self.grown_fields(request, obj)
         dress(fields.values())
         base: Any = self.form
         kwargs["form"] = type(base.__name__, (base,), fields)
-        form: Any = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, *change, **kwargs)
         form.base_fields[GROWN_FOR].initial = self.choice_of(request, obj)
         return form
 

@@ -28,6 +28,10 @@ class BindingSerializer(StrictModelSerializer[AgentBinding]):
         r"\A[\w.*?:-]+\Z", max_length=100, required=False
     )
     filters = ObjectField(required=False)
+    # SQLite would take any number.
+    priority = serializers.IntegerField(
+        min_value=-(2**31), max_value=2**31 - 1, required=False
+    )
     resource_policy = ObjectField(required=False, allow_null=True)
     state_policy = ObjectField(required=False, allow_null=True)
     delivery_policy = ObjectField(required=False, allow_null=True)

@@ -59,6 +59,8 @@ class RunnerViewSet(
 
 
 def _online_runners(workspace: Workspace | None) -> set[str]:
+    if workspace is None:
+        return set()  # the schema is generated without a request, and a database
     connections = PluginConnection.objects.filter(
         Q(workspace=None) | Q(workspace=workspace), status=ConnectionStatus.ONLINE
     )

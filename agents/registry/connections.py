@@ -23,6 +23,7 @@ from runners.protocol.manifest import (
 )
 
 ANY_PLUGIN = "*"
+_LONGEST_NAME = 190  # with a runner's name of 100 its id fits its column
 
 
 class RegistrationRefusedError(Exception):
@@ -48,11 +49,26 @@ class Registered:
     actions: dict[str, str] = field(default_factory=dict)
 
 
+def revoked(web_node: str) -> set[UUID]:
+    """Return the node's connections whose token is good no more."""
+    rows = _online().filter(web_node=web_node, token__revoked_at__isnull=False)
+    return set(rows.values_list("public_id", flat=True))
+
+
+def disabled_runners() -> set[str]:
+    """Return the runners that an admin has switched off."""
+    rows = RunnerDescriptor.objects.filter(enabled=False)
+    return set(rows.values_list("runner_id", flat=True))
+
+
 def admit_plugin(plain_token: str, plugin: str) -> PluginToken:
     """Return the token if it admits `plugin`; binds an unbound token to it.
 
     Raises RegistrationRefusedError.
     """
+    if len(plugin) > _LONGEST_NAME:
+        message = f"author/name is longer than {_LONGEST_NAME} characters"
+        raise RegistrationRefusedError(message)
     token = verify_plugin_token(plain_token)
     if token is None:
         message = "the plugin token is wrong or revoked"
@@ -105,21 +121,26 @@ def register(
 
 
 def record_refusal(plain_token: str, plugin: str, origin: Origin, reason: str) -> None:
-    """List a refused plugin of a known token with the reason."""
+    """List a refused plugin of a known token with the reason.
+
+    A plugin that comes again and again has one row, not one for every try.
+    """
     token = verify_plugin_token(plain_token)
-    if token is not None:
-        now = datetime.now(UTC)
-        PluginConnection.objects.create(
-            public_id=origin.connection_id,
-            token=token,
-            workspace_id=token.workspace_id,
-            plugin=plugin[:200],
-            web_node=origin.web_node,
-            remote=origin.remote[:100],
-            status=ConnectionStatus.REFUSED,
-            reason=reason,
-            disconnected_at=now,
-        )
+    if token is None:
+        return
+    PluginConnection.objects.update_or_create(
+        token=token,
+        plugin=plugin[:200],
+        status=ConnectionStatus.REFUSED,
+        defaults={
+            "public_id": origin.connection_id,
+            "workspace_id": token.workspace_id,
+            "web_node": origin.web_node,
+            "remote": origin.remote[:100],
+            "reason": reason,
+            "disconnected_at": datetime.now(UTC),
+        },
+    )
 
 
 def disconnect(connection_id: UUID, reason: str = "") -> None:

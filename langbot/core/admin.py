@@ -59,7 +59,7 @@ class TokenAdmin(AuditedAdmin):
 
     list_display = ["label", "workspace", "begins", "state", "last_used_at"]
     list_filter = ["workspace"]
-    list_select_related = True
+    list_select_related = ["workspace"]
     search_fields = ["label", "prefix"]
     readonly_fields = ["prefix", "created_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
@@ -173,6 +173,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stu
 class ApiTokenAdmin(TokenAdmin):
     form = ApiTokenForm
     list_display = ["label", "user", *TokenAdmin.list_display[1:], "expires_at"]
+    list_select_related = ["workspace", "user"]
     fields = ["label", "user", "workspace", "scopes", "expires_at"]
     autocomplete_fields = ["user", "workspace"]
 

@@ -24,6 +24,7 @@ def sqlite_database(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
+        "CONN_MAX_AGE": None,  # its threads are kept, so its connections are too
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",

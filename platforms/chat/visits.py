@@ -17,6 +17,7 @@ from platforms.models import Bot
 from runners.admission import conversation_key
 from runners.answers import answer_for, full_text
 from runners.choices import EventType, QueuedStatus, Role
+from runners.ledger.runs import AgentRunQuerySet
 from runners.models import (
     AgentRun,
     Conversation,
@@ -73,6 +74,15 @@ class Visit:
         return signing.dumps(claims, salt=_SALT)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A run of the visitor and the message it answers."""
+
+    key: int
+    run_id: UUID
+    client_key: str
+
+
 def find_bot(slug: str) -> Bot | None:
     """Return an enabled web bot."""
     bots = Bot.objects.select_related("workspace").defer("secrets")
@@ -126,20 +136,38 @@ def history(visit: Visit) -> dict[str, Any]:
     }
 
 
-def live_turn(visit: Visit) -> dict[str, Any] | None:
-    """Return the run under way and the message it answers."""
-    run = _live_run(visit)
+def position(visit: Visit) -> int:
+    """Return the key of the last run that has ended, to be asked before `history`."""
+    live = _live_run(visit)
+    if live is not None:
+        return live.pk - 1
+    last = _runs(visit).order_by("-pk").values_list("pk", flat=True).first()
+    return last or 0
+
+
+def next_turn(visit: Visit, after: int) -> Turn | None:
+    """Return the run after that one, be it under way or over already."""
+    runs = _runs(visit).select_related("event").filter(pk__gt=after)
+    run = runs.order_by("pk").first()
     if run is None:
         return None
-    key = _client_key(visit, run.event)
-    return {"run_id": str(run.public_id), "client_key": key}
+    return Turn(run.pk, run.public_id, _client_key(visit, run.event))
 
 
-def ended_turn(visit: Visit, run_id: str) -> dict[str, Any]:
+def is_live(run_key: int) -> bool:
+    """Whether the run has not ended."""
+    return AgentRun.objects.live().filter(pk=run_key).exists()
+
+
+def ended_turn(visit: Visit, turn: Turn) -> dict[str, Any]:
     """Return what an ended run left in the transcript, and what waits now."""
-    rows = _transcript(visit).filter(run__public_id=run_id).order_by("pk")
+    rows = _transcript(visit).filter(run_id=turn.key).order_by("pk")
     items = [_item(visit, row) for row in rows]
-    return {"run_id": run_id, "items": items, "waiting": _waiting(visit)}
+    return {
+        "run_id": str(turn.run_id),
+        "items": items,
+        "waiting": _waiting(visit),
+    }
 
 
 def stop(visit: Visit) -> bool:
@@ -193,9 +221,12 @@ def _conversations(visit: Visit) -> QuerySet[Conversation]:
     return Conversation.objects.filter(workspace=visit.bot.workspace, key__in=keys)
 
 
+def _runs(visit: Visit) -> AgentRunQuerySet:
+    return AgentRun.objects.filter(conversation__in=_conversations(visit))
+
+
 def _live_run(visit: Visit) -> AgentRun | None:
-    runs = AgentRun.objects.live().select_related("event")
-    return runs.filter(conversation__in=_conversations(visit)).order_by("pk").first()
+    return _runs(visit).live().order_by("pk").first()
 
 
 def _transcript(visit: Visit) -> QuerySet[TranscriptItem]:

@@ -18,7 +18,7 @@ from runners.choices import EventOutcome
 from runners.models import AgentRun, EventLog
 
 ATTACHMENTS = 20  # AG-05
-_EVENT_TYPE = r"\A[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z"
+_EVENT_TYPE = r"\A[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\Z"
 
 
 class ActorSerializer(StrictSerializer):

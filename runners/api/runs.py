@@ -24,7 +24,7 @@ from runners.api.serializers import (
 )
 from runners.api.sse import read_after, stream_run
 from runners.choices import DeliveryStatus, RunStatus
-from runners.live import document_of, read_page
+from runners.live import document_of
 from runners.models import AgentRun, Delivery, RunEvent
 from runners.services import request_cancel
 
@@ -99,10 +99,8 @@ class RunViewSet(
     def stream(self, request: Request, id: UUID) -> HttpResponseBase:
         """Server-sent events after `Last-Event-ID`, to the end of the run."""
         run, after = self.get_object(), read_after(request)
-        if run.is_terminal:
-            _ended, left = read_page(run.pk, after)
-            if not left:
-                return HttpResponse(status=204)
+        if run.is_terminal and after >= run.last_seq:
+            return HttpResponse(status=204)
         return stream_run(run.public_id, after)
 
     @extend_schema(

@@ -76,6 +76,7 @@ class ActiveRun:
         if frame["code"] != 0:
             response = Response(0, frame["code"], frame["message"], frame["data"])
             error = response.error("run")
+            self.log.is_over_in_plugin = True
             self.log.fail(error.code, error.message, retryable=error.retryable)
         elif frame.get("chunk_status") == "end":
             self.log.end_of_stream()
@@ -96,6 +97,7 @@ class ActiveRun:
             ErrorCode.CONNECTION_LOST: "the connection to the plugin was lost",
         }
         error = texts.get(ErrorCode(reason), reason)
+        self.log.is_over_in_plugin = True
         self.log.fail(reason, error, retryable=True)
 
     def answered(self, seq_id: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,16 @@ from runners.engine import sweeps
 from runners.engine.active import ActiveRun, Tenure
 from runners.engine.placement import Place
 from runners.engine.snapshot import RunFacts, load_runs, thaw
+from runners.engine.starter import run_request, start_message
 from runners.ledger.batches import Ending, end_run
-from runners.ledger.claims import Claimed, adopt_run, adoptable_runs
-from runners.ledger.positions import spoken
+from runners.ledger.claims import (
+    Claimed,
+    adopt_runs,
+    adoptable_runs,
+    carried_runs,
+    release_runs,
+)
+from runners.ledger.positions import Spoken, spoken
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.wakes import wake_deliveries, wake_runs
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ADOPT_TOGETHER = 100
+_ORPHANS_SECONDS = 5.0
 # After a (re)start of Redis every heartbeat is missing at first.
 _REDIS_SETTLES_SECONDS = 10
 
@@ -40,12 +49,15 @@ class Adoption:
         self._engine = engine
         self._last_sweep: dict[str, float] = {}
         self._last_nodes = 0.0
+        self._last_orphans = 0.0
+        self._orphans: set[int] = set()
 
     async def run_forever(self) -> None:
         """Adopt, check web nodes, run sweeps; an error ends one round only."""
         while True:
             try:
                 await self._adopt()
+                await self._release_orphans()
                 await self._check_web_nodes()
                 await self._sweep()
             except (DatabaseError, InterfaceError, *FAILURES) as error:
@@ -53,27 +65,44 @@ class Adoption:
             await asyncio.sleep(limits().adoption_seconds)
 
     async def _adopt(self) -> None:
-        database = self._engine.database
-        for run_id in await database(adoptable_runs, _ADOPT_TOGETHER):
-            adopted = await self._engine.writer.transact(
-                adopt_run, run_id, self._engine.node
-            )
-            if adopted is not None:
-                run, facts = await database(_load, run_id)
-                await self._carry(adopted, run, facts)
+        engine = self._engine
+        while run_ids := await engine.database(adoptable_runs, _ADOPT_TOGETHER):
+            claimed = await engine.writer.transact(adopt_runs, run_ids, engine.node)
+            for adopted in await engine.database(_load, claimed):
+                self._carry(adopted)
 
-    async def _carry(self, adopted: Claimed, run: AgentRun, facts: RunFacts) -> None:
+    def _carry(self, adopted: "Adopted") -> None:
+        run, facts = adopted.run, adopted.facts
         place = Place(run.web_node, run.connection_id or run.public_id)
-        tenure = Tenure(adopted.token, run.invocation, place)
+        tenure = Tenure(adopted.claimed.token, run.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
-        active.known_seq = adopted.run.last_seq
-        text, messages = await self._engine.database(spoken, run)
-        active.log.resume(run.last_runner_sequence, text, messages)
-        self._engine.outgoing.publish(
-            run.public_id, adopted.run.last_seq, [adopted.event]
-        )
+        active.known_seq = adopted.claimed.run.last_seq
+        said = adopted.said
+        active.log.resume(run.last_runner_sequence, said.text, said.messages)
+        outgoing = self._engine.outgoing
+        outgoing.publish(run.public_id, active.known_seq, [adopted.claimed.event])
         self._engine.carry(active, run.inbound_cursor)
+        if adopted.request is not None:
+            active.start_message = start_message(active, adopted.request)
+            outgoing.to_node(run.web_node, active.start_message)
         logger.info("run %s adopted", run.public_id)
+
+    async def _release_orphans(self) -> None:
+        """Give up runs that are ours in the ledger only.
+
+        A claim whose answer was lost with the database's connection leaves them.
+        """
+        engine = self._engine
+        if time.monotonic() - self._last_orphans < _ORPHANS_SECONDS:
+            return
+        self._last_orphans = time.monotonic()
+        ours = await engine.database(carried_runs, engine.node)
+        orphans = ours - {run.facts.pk for run in engine.active.values()}
+        # Seen twice: a claim that has just been committed is carried in a moment.
+        if sure := orphans & self._orphans:
+            logger.warning("%d runs are given up to adopters", len(sure))
+            await engine.database(release_runs, engine.node, sure)
+        self._orphans = orphans
 
     async def _check_web_nodes(self) -> None:
         if time.monotonic() - self._last_nodes < limits().heartbeat_seconds:
@@ -112,9 +141,29 @@ class Adoption:
             await self._engine.database(connections.disconnect_node, node)
 
 
-def _load(run_id: int) -> tuple[AgentRun, RunFacts]:
-    run = load_runs([run_id])[0]
-    return run, thaw(run)
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A run that is ours now; `request` starts it where nothing came from it yet."""
+
+    claimed: Claimed
+    run: AgentRun
+    facts: RunFacts
+    said: Spoken
+    request: bytes | None
+
+
+def _load(claimed: list[Claimed]) -> list[Adopted]:
+    wins = {one.run.pk: one for one in claimed}
+    runs = load_runs(list(wins))
+    said = spoken(runs)
+    adopted = []
+    for run in runs:
+        facts = thaw(run)
+        # Its worker may have died between the claim and sending it off.
+        is_silent = run.last_runner_sequence == 0
+        request = run_request(run, facts) if is_silent else None
+        adopted.append(Adopted(wins[run.pk], run, facts, said[run.pk], request))
+    return adopted
 
 
 def finish_stuck_cancels() -> int:

@@ -29,6 +29,7 @@ from runners.gateway.messages import Kind, NodeMessage, payload_of
 from runners.host_api.dispatch import HostApi
 from runners.ledger import claims
 from runners.models import AgentRun
+from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Request
 from runners.wakes import wake_deliveries
 
@@ -75,6 +76,9 @@ class Engine:
     async def stop(self) -> None:
         """Stop claiming, write what is there, release every run (within 10 s)."""
         self.is_draining = True
+        # First: what is read from here on is the adopters'.
+        await self.reader.stop()
+        await self.starter.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -82,7 +86,6 @@ class Engine:
         await self.outgoing.drain()
         await self.database(claims.release_runs, self.node)
         await self.database(claims.stop_node, self.node)
-        await self.reader.stop()
         self.database.shutdown()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -140,8 +143,8 @@ class Engine:
         try:
             run.feed(entry_id, payload)
         except (ValueError, KeyError, TypeError) as error:
-            logger.exception("run %s: frames could not be read", run.facts.public_id)
-            run.log.fail("runner.protocol_error", type(error).__name__)
+            logger.warning("run %s: unreadable frames: %s", run.facts.public_id, error)
+            run.log.fail(ErrorCode.RUNNER_PROTOCOL_ERROR, type(error).__name__)
 
     def after_feed(self, run: ActiveRun) -> None:
         """Have the run written when it has something new."""
@@ -156,6 +159,13 @@ class Engine:
         """Send a frame to the run's plugin."""
         place = run.tenure.place
         message = NodeMessage(Kind.FRAME, place.connection_id, payload=frame)
+        self.outgoing.to_node(place.web_node, message)
+
+    def send_chunk(self, run: ActiveRun, frame: bytes, call: int, number: int) -> None:
+        """Send the numbered chunk (from 1) of the answer to a streaming call."""
+        place = run.tenure.place
+        message = NodeMessage(Kind.FRAME, place.connection_id, payload=frame)
+        message.call, message.number = call, number
         self.outgoing.to_node(place.web_node, message)
 
     def cancel_in_plugin(self, run: ActiveRun) -> None:
@@ -175,6 +185,8 @@ class Engine:
     def ended(self, run: ActiveRun) -> None:
         """Free what an ended run held."""
         self.close(run)
+        if not run.log.is_over_in_plugin:
+            self.cancel_in_plugin(run)
         slots = connection_runs(run.tenure.place.connection_id)
         keys = [run.key, *run.applied_checks]
 
@@ -210,7 +222,6 @@ class Engine:
             now, epoch = time.monotonic(), time.time()
             for run in list(self.active.values()):
                 if run.log.ending is None and run.overdue(now, epoch):
-                    self.cancel_in_plugin(run)
                     self.writer.mark(run)
             if now - last_beat >= limits().heartbeat_seconds:
                 last_beat = now
@@ -239,7 +250,7 @@ class Engine:
     def _on_redis_back(self) -> None:
         # What was on its way to a plugin is gone; nodes ignore runs they know.
         for run in self.active.values():
-            if run.cursor == "0-0" and run.start_message is not None:
+            if run.log.last_sequence == 0 and run.start_message is not None:
                 self.outgoing.to_node(run.tenure.place.web_node, run.start_message)
 
     async def redis_is_up(self) -> bool:

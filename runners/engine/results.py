@@ -15,6 +15,7 @@ from runners.ledger.finishing import Reply
 from runners.ledger.state_store import StateRefusedError, StateWrite, check_value
 from runners.protocol.errors import ErrorCode
 from runners.protocol.results import (
+    MAX_SEQUENCE,
     Message,
     MessageCompleted,
     MessageDelta,
@@ -45,6 +46,7 @@ class ResultLog:
         self.last_sequence = 0
         self.first_output_at: datetime | None = None
         self.is_cancelling = False
+        self.is_over_in_plugin = False
         self._text = ""  # of the message that is being streamed
         self._messages: list[tuple[str, Any]] = []
         self._acted = False
@@ -73,7 +75,7 @@ class ResultLog:
             self._apply_valid(result)
 
     def _accept_sequence(self, sequence: Any) -> bool:
-        if type(sequence) is not int or sequence <= 0:
+        if type(sequence) is not int or not 0 < sequence <= MAX_SEQUENCE:
             self.warn("bad_sequence", f"sequence {str(sequence)[:40]}")
             return True
         if sequence <= self.last_sequence:
@@ -163,6 +165,7 @@ class ResultLog:
     # Endings
 
     def _completed(self, data: RunCompleted, result: ParsedResult) -> None:
+        self.is_over_in_plugin = True
         if data.message is not None and not self._is_repeat(data.message):
             self._message(data.message, None)
         self._complete_open_text()
@@ -185,17 +188,19 @@ class ResultLog:
         return self.facts.event_type == "message.received"
 
     def _failed(self, data: RunFailed, result: ParsedResult) -> None:
+        self.is_over_in_plugin = True
         status = RunStatus.FAILED
         if data.code == ErrorCode.CANCELLED and self.is_cancelling:
             status = RunStatus.CANCELLED
         elif data.code == ErrorCode.RUNNER_TIMEOUT:
             status = RunStatus.TIMEOUT
-        self.fail(data.code[:100], data.error, status=status, retryable=data.retryable)
+        self.fail(data.code, data.error, status=status, retryable=data.retryable)
         if self.ending is not None:
             self.ending.usage = result.usage
 
     def end_of_stream(self) -> None:
         """The transport ended: completed when something was said (wire 5)."""
+        self.is_over_in_plugin = True
         if self.ending is not None:
             return
         if self._text or self._messages or self._acted or not self._needs_reply():
@@ -217,7 +222,7 @@ class ResultLog:
         if self.ending is None:
             self.ending = Ending(
                 status,
-                code=str(code),
+                code=str(code)[:100],
                 error=error[:2000],
                 retryable=retryable,
                 reply=self.reply(complete=False),

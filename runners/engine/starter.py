@@ -49,6 +49,12 @@ class Starter:
         if self._offered and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._start_all())
 
+    async def stop(self) -> None:
+        """Let the claims under way end; nothing new is started."""
+        self._offered.clear()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     def slot_freed(self) -> None:
         """A run ended: try again those that found their runner busy."""
         waiting, self._waiting = self._waiting, {}
@@ -113,18 +119,9 @@ class Starter:
         tenure = Tenure(claimed.token, claimed.run.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = claimed.run.last_seq
-        action = "run_agent" if _is_agent_runner(facts) else "run_runner"
-        message = NodeMessage(
-            Kind.RUN,
-            place.connection_id,
-            run.public_id,
-            request,
-            action,
-            int(_life(facts)),
-        )
-        active.start_message = message
+        active.start_message = start_message(active, request)
         self._engine.carry(active, claimed.run.inbound_cursor)
-        self._engine.outgoing.to_node(place.web_node, message)
+        self._engine.outgoing.to_node(place.web_node, active.start_message)
         self._engine.outgoing.publish(
             run.public_id, claimed.run.last_seq, [claimed.event]
         )
@@ -139,11 +136,29 @@ def prepare(ids: list[int]) -> list[Prepared]:
         if run.status != RunStatus.QUEUED:
             continue
         facts = thaw(run) if run.snapshot else freeze(run)
-        runner_name = facts.runner_id.rpartition("/")[2]
-        context = build_context(run, facts)
-        request = encode({"runner_name": runner_name, "context": context})
-        prepared.append((run, facts, request))
+        prepared.append((run, facts, run_request(run, facts)))
     return prepared
+
+
+def run_request(run: AgentRun, facts: RunFacts) -> bytes:
+    """Return the data of the request that starts the run in its plugin."""
+    runner_name = facts.runner_id.rpartition("/")[2]
+    context = build_context(run, facts)
+    return encode({"runner_name": runner_name, "context": context})
+
+
+def start_message(active: ActiveRun, request: bytes) -> NodeMessage:
+    """Return what starts an invocation; its web node ignores a repeat."""
+    facts, tenure = active.facts, active.tenure
+    return NodeMessage(
+        Kind.RUN,
+        tenure.place.connection_id,
+        facts.public_id,
+        request,
+        "run_agent" if _is_agent_runner(facts) else "run_runner",
+        int(_life(facts)),
+        number=tenure.invocation,
+    )
 
 
 def queued_ids(count: int) -> list[int]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from langbot.lib.db import DatabaseExecutor
+from runners.choices import RunStatus
 from runners.engine.active import ActiveRun
-from runners.ledger.batches import Batch, Written, write_batches
+from runners.ledger.batches import Batch, Ending, Written, end_run, write_batches
 from runners.ledger.positions import last_seqs
+from runners.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 _RUNS_PER_TRANSACTION = 200
 _WINDOW_SECONDS = 0.002  # between transactions, so that deltas merge under load
 _RETRY_SECONDS = 0.5
+# What drivers raise for values that no column takes: SQLite's for large integers and
+# lone surrogates are Python's own.
+_REFUSED = (DatabaseError, OverflowError, ValueError)
 
 
 class LedgerWriter:
@@ -72,13 +77,11 @@ class LedgerWriter:
         batches = [run.take_batch() for run in runs]
         try:
             written = await self._write_surely(batches)
-        except DatabaseError:
+        except _REFUSED:
             # One bad batch must not take its neighbours along.
-            if len(runs) > 1:
-                for run, batch in zip(runs, batches, strict=True):
-                    await self._write_alone(run, batch)
-                return
-            raise
+            for run, batch in zip(runs, batches, strict=True):
+                await self._write_alone(run, batch)
+            return
         for run, batch in zip(runs, batches, strict=True):
             self._after(run, batch, written)
         self._engine.start_also(written.promoted, written.deliveries)
@@ -86,12 +89,25 @@ class LedgerWriter:
     async def _write_alone(self, run: ActiveRun, batch: Batch) -> None:
         try:
             written = await self._write_surely([batch])
-        except DatabaseError:
+        except _REFUSED:
             logger.exception("run %s: batch refused by the database", run.facts.pk)
-            self._engine.close(run)
+            await self._give_up(run)
             return
         self._after(run, batch, written)
         self._engine.start_also(written.promoted, written.deliveries)
+
+    async def _give_up(self, run: ActiveRun) -> None:
+        """End a run whose results the database does not take."""
+        error = "the runner sent what cannot be stored"
+        ending = Ending(RunStatus.FAILED, ErrorCode.RUNNER_PROTOCOL_ERROR, error)
+        facts = run.facts
+        written = await self._database(end_run, facts.pk, facts.conversation_id, ending)
+        if written is not None:
+            last_seq = written.last_seq[facts.pk]
+            outgoing = self._engine.outgoing
+            outgoing.publish(facts.public_id, last_seq, [ending.event()])
+            self._engine.start_also(written.promoted, written.deliveries)
+        self._engine.ended(run)
 
     async def _write_surely(self, batches: list[Batch]) -> Written:
         try:
@@ -123,7 +139,7 @@ class LedgerWriter:
 
 def write_unless_committed(batches: list[Batch]) -> Written:
     """Write what an earlier try, whose answer was lost, has not committed."""
-    seqs = last_seqs(batch.run_id for batch in batches)
+    seqs = last_seqs({batch.run_id: batch.token for batch in batches})
     committed = {
         batch.run_id: seqs[batch.run_id]
         for batch in batches

@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 from channels.consumer import AsyncConsumer
+from django.db import Error as DatabaseFailure
 
 from agents.registry.tokens import verify_plugin_token
 from runners.gateway.node import WebNode, web_node
 from runners.gateway.session import PluginSession
 
+logger = logging.getLogger(__name__)
+
+CLOSED_BY_HOST = 4008  # the server lets applications send 1000 and 3000 to 4999 only
 TOKEN_HEADER = b"x-langbot-plugin-debug-key"
 _REFUSED = {"type": "websocket.close"}
 
@@ -34,7 +39,11 @@ class PluginConsumer(AsyncConsumer):
             return False
         if not header:
             return True
-        return await node.database(verify_plugin_token, header) is not None
+        try:
+            return await node.database(verify_plugin_token, header) is not None
+        except DatabaseFailure as error:
+            logger.warning("no plugin is admitted now: %s", error)
+            return False
 
     async def _serve(
         self, origin: tuple[str, str], scope: Any, receive: Any, send: Any
@@ -54,7 +63,7 @@ class PluginConsumer(AsyncConsumer):
             await asyncio.wait({reading, closing}, return_when="FIRST_COMPLETED")
             if not reading.done():
                 await session.flush()
-                await send({"type": "websocket.close", "code": 1008})
+                await send({"type": "websocket.close", "code": CLOSED_BY_HOST})
         finally:
             for task in (reading, closing):
                 task.cancel()
@@ -67,8 +76,6 @@ class PluginConsumer(AsyncConsumer):
             message = await receive()
             if message["type"] != "websocket.receive":
                 return
-            text = message.get("text")
-            if text:
-                session.on_text(text)
+            session.on_message(message.get("text"))
             if not node.relay.drained.is_set():
                 await node.relay.drained.wait()

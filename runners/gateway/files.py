@@ -1,7 +1,6 @@
 """The receiving half of the plugin's file transfer (`wire.md` §2.8)."""
 
 import base64
-import binascii
 import re
 from collections import OrderedDict
 from typing import Any
@@ -10,11 +9,12 @@ from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.frames import FILE_SLICE_BYTES, MAX_OPEN_TRANSFERS
 
 MAX_FILE_BYTES = 4 * 1024 * 1024  # UI files, wire 3
+MAX_HELD_BYTES = 32 * 1024 * 1024  # of all transfers of one plugin
 _KEY = re.compile(r"ft1_[0-9a-f]{64}(\.[A-Za-z0-9]{1,16})?")
 
 
 class FileReceiver:
-    """Collects slices that arrive in order; holds at most 128 open transfers."""
+    """Collects slices that arrive in order; holds at most 128 transfers and 32 MiB."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, bytearray] = OrderedDict()
@@ -28,13 +28,13 @@ class FileReceiver:
             self._begin(key)
         if self._next.get(key) != index:
             raise _refused("slices must come in order")
-        self._open[key] += _decoded(data)
+        self._open[key] += self._fitting(_decoded(data))
         self._next[key] = index + 1
         if len(self._open[key]) > MAX_FILE_BYTES:
             self._forget(key)
             raise ProtocolError(ErrorCode.TOO_LARGE, "file over 4 MiB")
         if index + 1 == amount:
-            self._finish(key, int(data.get("file_length") or 0))
+            self._finish(key, data.get("file_length"))
 
     def take(self, key: str) -> bytes | None:
         """Return a complete file once, or None."""
@@ -58,7 +58,13 @@ class FileReceiver:
         self._open[key] = bytearray()
         self._next[key] = 0
 
-    def _finish(self, key: str, length: int) -> None:
+    def _fitting(self, content: bytes) -> bytes:
+        held = sum(map(len, [*self._open.values(), *self._done.values()]))
+        if held + len(content) > MAX_HELD_BYTES:
+            raise ProtocolError(ErrorCode.TOO_LARGE, "files over 32 MiB in all")
+        return content
+
+    def _finish(self, key: str, length: Any) -> None:
         content = bytes(self._open[key])
         self._forget(key)
         if len(content) != length:
@@ -75,7 +81,7 @@ class FileReceiver:
 def _decoded(data: dict[str, Any]) -> bytes:
     try:
         content = base64.b64decode(str(data.get("chunk_base64") or ""), validate=True)
-    except binascii.Error:
+    except ValueError:  # also what binascii raises
         raise _refused("chunk_base64 is not base64") from None
     if len(content) > FILE_SLICE_BYTES:
         raise _refused("a slice is at most 16 KiB")

@@ -17,6 +17,7 @@ from runners.protocol.manifest import (
     PluginManifest,
     parse_container,
 )
+from runners.protocol.results import is_finite
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ class Handshake:
             name = claimed.plugin
             token = await self._database(connections.admit_plugin, plain, name)
             # Answered before the slow part: the plugin dies after 15 s (wire 3).
+            self._session.is_admitted = True
             self._session.send(build_response(request.seq_id, {}))
-            return await self._discover(token, origin)
+            return await self._discover(token, name, origin)
         except (RegistrationRefusedError, ManifestError) as error:
             reason = str(error)
         except (ProtocolError, TimeoutError) as error:
@@ -54,11 +56,19 @@ class Handshake:
         self._session.send(build_error(request.seq_id, refusal))
         return None
 
-    async def _discover(self, token: PluginToken, origin: Origin) -> Registered:
+    async def _discover(
+        self, token: PluginToken, plugin: str, origin: Origin
+    ) -> Registered:
         unusable: Mapping[str, str]
         failure = await self._initialize()
         answer = await self._session.request(Action.GET_PLUGIN_CONTAINER, {})
+        if not is_finite(answer.data):
+            message = "a number of the manifest is not finite"
+            raise ManifestError(message)
         manifest = parse_container(answer.data)
+        if manifest.plugin != plugin:
+            message = f"registered as {plugin}, but is {manifest.plugin}"
+            raise RegistrationRefusedError(message)
         if failure:
             unusable = {runner.id: failure for runner in manifest.runners}
         else:

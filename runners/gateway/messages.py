@@ -1,9 +1,9 @@
 """What workers and web nodes tell each other over Redis streams.
 
 Worker to node (`node:<n>:in`): `k` kind, `c` connection, `r` run, `f` payload, or `x`
-the key of a payload over 256 KiB. Node to worker (`in:<run>`): `f`, a JSON array of
-frames as the plugin sent them, or `x` likewise. A frame `{"lost": reason}` among them
-says that the plugin's socket is gone.
+the key of a payload over 256 KiB, `a` action, `s` life, `q` call, `n` number. Node to
+worker (`in:<run>`): `f`, a JSON array of frames as the plugin sent them, or `x`
+likewise. A frame `{"lost": reason}` among them says that the plugin's socket is gone.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,11 @@ CLAIM_CHECK_SECONDS = 600
 
 class Kind(StrEnum):
     RUN = "run"
-    """Start a run: `f` is the data of the request, `a` the action, `s` its life."""
+    """Start a run's invocation `n`: `f` is the request's data, `a` its action."""
     FRAME = "frame"
-    """Send `f` as it is: the answer to a host call."""
+    """Send `f` as it is: the answer to a host call, or chunk `n` of streaming `q`."""
     CANCEL = "cancel"
     """Stop the run's stream in the plugin and forget the run."""
-    CLOSE = "close"
-    """Close the connection: its token was revoked or its plugin disabled."""
 
 
 @dataclass(slots=True)
@@ -39,6 +37,8 @@ class NodeMessage:
     payload: bytes = b""
     action: str = ""
     life_seconds: int = 0
+    call: int = 0
+    number: int = 0
 
     def fields(self, pipeline: Any) -> dict[bytes, bytes]:
         """Return the stream entry; a large payload is put aside on `pipeline`."""
@@ -49,6 +49,9 @@ class NodeMessage:
             entry[b"a"] = self.action.encode()
         if self.life_seconds:
             entry[b"s"] = str(self.life_seconds).encode()
+        if self.number:
+            entry[b"q"] = str(self.call).encode()
+            entry[b"n"] = str(self.number).encode()
         if len(self.payload) > limits().claim_check_bytes:
             key = claim_check(uuid7())
             pipeline.set(key, self.payload, ex=CLAIM_CHECK_SECONDS)
@@ -72,6 +75,8 @@ async def read_node_message(
         payload,
         entry.get(b"a", b"").decode(),
         int(entry.get(b"s", b"0")),
+        int(entry.get(b"q", b"0")),
+        int(entry.get(b"n", b"0")),
     )
 
 

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
+from collections.abc import Set
 from functools import lru_cache
 from uuid import UUID
 
+from django.db import Error as DatabaseFailure
 from redis.asyncio import Redis
 
 from agents.registry import connections
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 REGISTRY_THREADS = 2
 _BAD_FRAMES_ALLOWED = 1000
 _INBOX_SECONDS = 60
+_INVOCATIONS_REMEMBERED = 10_000
 _LOST = encode({"lost": "connection_lost"})
 _OVERFLOW = encode({"lost": "backpressure"})
 
@@ -49,6 +53,8 @@ class WebNode:
         self.relay = Relay(self._client, self._on_overflow)
         self._sessions: dict[UUID, PluginSession] = {}
         self._bad_frames: dict[UUID, int] = {}
+        self._disabled: set[str] = set()
+        self._invocations: OrderedDict[UUID, int] = OrderedDict()
         self._reader = StreamReader(self.relay.resend_all)
         self._inbox: asyncio.Queue[Entry] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
@@ -60,6 +66,7 @@ class WebNode:
             self._tasks = [
                 asyncio.create_task(self._beat_forever()),
                 asyncio.create_task(self._handle_forever()),
+                asyncio.create_task(self._watch_rows_forever()),
             ]
 
     # Sockets
@@ -77,25 +84,56 @@ class WebNode:
             self.relay.close(run_id)
         await session.close()
         if session.registered is not None:
-            await self._retract(session)
+            await self._retract(session, session.registered.actions.keys())
+            with contextlib.suppress(*FAILURES):
+                await self._client.delete(connection_runs(session.id))
             with contextlib.suppress(Exception):  # a dead database: the sweep does it
-                await self.database(connections.disconnect, session.id)
+                reason = session.closing_reason
+                await self.database(connections.disconnect, session.id, reason)
 
     def on_unregistered_request(self, session: PluginSession, request: Request) -> None:
-        """Only `register_plugin` is answered before registration."""
-        if request.action == Action.REGISTER_PLUGIN:
-            session.spawn(self._register(session, request))
+        """Only the first `register_plugin` is answered before registration."""
+        if request.action == Action.REGISTER_PLUGIN and session.registration is None:
+            work = self._register(session, request)
+            session.registration = asyncio.ensure_future(work)
 
     async def _register(self, session: PluginSession, request: Request) -> None:
         origin = Origin(session.id, self.id, session.remote)
         handshake = Handshake(session, self.database, session.header_token)
-        registered = await handshake.run(request, origin)
+        try:
+            registered = await handshake.run(request, origin)
+        except DatabaseFailure as error:
+            logger.warning("a plugin could not be registered: %s", error)
+            registered = None
         if registered is None:
-            session.closing.set()
+            session.end("the registration failed")
             return
         session.registered = registered
-        await self._announce()
+        with contextlib.suppress(*FAILURES):  # the next heartbeat announces it
+            await self._announce()
         logger.info("plugin %s connected", registered.plugin)
+
+    async def _watch_rows_forever(self) -> None:
+        """Close sockets whose token was revoked, withdraw runners that were disabled.
+
+        The rows are asked every 2 s: whoever changes one needs to tell nobody.
+        """
+        while True:
+            try:
+                await self._follow_rows()
+            except (*FAILURES, DatabaseFailure) as error:
+                logger.warning("plugin rows could not be read: %s", error)
+            await asyncio.sleep(limits().heartbeat_seconds)
+
+    async def _follow_rows(self) -> None:
+        for connection_id in await self.database(connections.revoked, self.id):
+            session = self._sessions.get(connection_id)
+            if session is not None:
+                session.end("the plugin token was revoked")
+        disabled = await self.database(connections.disabled_runners)
+        fresh, self._disabled = disabled - self._disabled, disabled
+        for session in self._sessions.values():
+            await self._retract(session, fresh)
 
     def count_bad_frame(self, session: PluginSession) -> None:
         """Cut off a plugin that sends garbage for ever."""
@@ -103,7 +141,7 @@ class WebNode:
         self._bad_frames[session.id] = count
         if count > _BAD_FRAMES_ALLOWED:
             logger.warning("plugin connection %s sends garbage", session.id)
-            session.closing.set()
+            session.end("the plugin sends garbage")
 
     def on_stall(self, session: PluginSession) -> None:
         """The read pause lasted 10 s: its heaviest run gives way."""
@@ -123,6 +161,7 @@ class WebNode:
         while True:
             with contextlib.suppress(*FAILURES):
                 await self._announce()
+                self.relay.forget_closed()
             await asyncio.sleep(limits().heartbeat_seconds)
 
     async def _announce(self) -> None:
@@ -135,22 +174,25 @@ class WebNode:
         for session in self._sessions.values():
             if session.registered is None:
                 continue
+            if runs := session.run_ids:
+                # Again each time: a restarted Redis has forgotten the reservations.
+                key = connection_runs(session.id)
+                pipeline.zadd(key, {str(run): now + life for run in runs})
             pipeline.expire(connection_runs(session.id), life)
-            for runner_id in session.registered.actions:
+            for runner_id in session.registered.actions.keys() - self._disabled:
                 key = runner_connections(session.registered.workspace, runner_id)
                 pipeline.zadd(key, {f"{self.id}|{session.id}": now})
                 pipeline.expire(key, life)
         await pipeline.execute()
 
-    async def _retract(self, session: PluginSession) -> None:
+    async def _retract(self, session: PluginSession, runners: Set[str]) -> None:
         registered = session.registered
-        if registered is None:
+        if registered is None or not runners:
             return
         pipeline = self._client.pipeline(transaction=False)
-        for runner_id in registered.actions:
+        for runner_id in registered.actions.keys() & runners:
             key = runner_connections(registered.workspace, runner_id)
             pipeline.zrem(key, f"{self.id}|{session.id}")
-        pipeline.delete(connection_runs(session.id))
         with contextlib.suppress(*FAILURES):
             await pipeline.execute()
 
@@ -182,6 +224,8 @@ class WebNode:
     def _handle(self, message: NodeMessage) -> None:
         session = self._sessions.get(message.connection)
         if message.kind is Kind.RUN and message.run is not None:
+            if not self._is_first(message.run, message.number):
+                return
             self.relay.open(message.run, message.life_seconds)
             if session is None:
                 self.relay.push(message.run, _LOST)
@@ -190,12 +234,22 @@ class WebNode:
                 session.start_run(message.run, message.action, message.payload)
         elif session is None:
             return
+        elif message.kind is Kind.FRAME and message.number:
+            session.send_chunk(message.payload, message.call, message.number)
         elif message.kind is Kind.FRAME:
             session.send(message.payload)
         elif message.kind is Kind.CANCEL and message.run is not None:
             session.cancel_run(message.run)
-        elif message.kind is Kind.CLOSE:
-            session.closing.set()
+
+    def _is_first(self, run_id: UUID, invocation: int) -> bool:
+        """Whether this invocation is new here; owners and adopters may repeat it."""
+        if self._invocations.get(run_id, 0) >= invocation:
+            return False
+        self._invocations.pop(run_id, None)
+        self._invocations[run_id] = invocation
+        if len(self._invocations) > _INVOCATIONS_REMEMBERED:
+            self._invocations.popitem(last=False)
+        return True
 
 
 def _after(entry_id: bytes) -> str:

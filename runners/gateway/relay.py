@@ -2,13 +2,14 @@
 
 Whatever arrives while one write is under way goes out together in the next
 (natural batching). A frame is kept until its worker has trimmed it, so that frames
-which a restarted Redis forgot are sent again; the worker drops repeats.
+which a restarted Redis forgot are sent again, before any newer one: the worker drops
+repeats, but takes what follows a gap.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from langbot.lib.redis import FAILURES, claim_check, run_inbound
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.25
+_CLOSED_BEATS = 5  # heartbeats; then its worker has read the last frames
 _CLAIM_CHECK_SECONDS = 600
 _EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
 
@@ -36,7 +38,9 @@ class RunPipe:
         self.waiting_bytes = 0
         self.unread: deque[dict[bytes, bytes]] = deque()
         self.unread_bytes = 0
+        self.is_begun = False  # its stream exists, unless Redis forgot it
         self.closing = False
+        self.beats_closed = 0
 
     def entry(self) -> dict[bytes, bytes]:
         """Take what waits as one stream entry: a JSON array of frames."""
@@ -49,6 +53,9 @@ class RunPipe:
             self.unread_bytes -= _size(self.unread.popleft())
 
 
+Written = list[tuple[RunPipe, dict[bytes, bytes]]]
+
+
 class Relay:
     """One writer per process; `push` never blocks, `pending_bytes` tells the load."""
 
@@ -59,6 +66,7 @@ class Relay:
         self._dirty: dict[UUID, RunPipe] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._resending: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
         self.pending_bytes = 0
         self.drained = asyncio.Event()
         self.drained.set()
@@ -70,7 +78,7 @@ class Relay:
     def push(self, run_id: UUID, frame: bytes) -> None:
         """Queue one frame; a run that is not open is ignored."""
         pipe = self._pipes.get(run_id)
-        if pipe is None:
+        if pipe is None or pipe.closing:
             return
         pipe.waiting.append(frame)
         pipe.waiting_bytes += len(frame)
@@ -82,12 +90,18 @@ class Relay:
             self._flushing = asyncio.create_task(self._flush())
 
     def close(self, run_id: UUID) -> None:
-        """Forget the run once what it still has is written."""
+        """Take no more frames of the run; its last ones are kept for some seconds."""
         pipe = self._pipes.get(run_id)
         if pipe is not None:
             pipe.closing = True
-            if run_id not in self._dirty:
-                del self._pipes[run_id]
+
+    def forget_closed(self) -> None:
+        """Forget runs that were closed a while ago; called with each heartbeat."""
+        for pipe in list(self._pipes.values()):
+            if pipe.closing and pipe.run_id not in self._dirty:
+                pipe.beats_closed += 1
+                if pipe.beats_closed > _CLOSED_BEATS:
+                    del self._pipes[pipe.run_id]
 
     def heaviest(self, runs: set[UUID]) -> UUID | None:
         """Return the run with the most unread bytes among `runs`."""
@@ -99,9 +113,7 @@ class Relay:
         """Write every unread frame again: Redis was restarted and kept nothing."""
         kept = [pipe for pipe in self._pipes.values() if pipe.unread]
         if kept:
-            self._resending = asyncio.create_task(
-                self._write_until_done([(pipe, {}) for pipe in kept], resend=True)
-            )
+            self._resending = asyncio.create_task(self._write_surely([], kept))
 
     async def _flush(self) -> None:
         while self._dirty:
@@ -115,49 +127,65 @@ class Relay:
                 written.append((pipe, entry))
             if self.pending_bytes <= limits().inbound_bytes // 4:
                 self.drained.set()
-            await self._write_until_done(written)
+            await self._write_surely(written)
             for pipe in pipes:
                 self._after_write(pipe)
 
     def _after_write(self, pipe: RunPipe) -> None:
-        if pipe.closing and pipe.run_id not in self._dirty:
-            self._pipes.pop(pipe.run_id, None)
-            return
         bounds = limits()
-        if (
+        if not pipe.closing and (
             pipe.unread_bytes > bounds.inbound_bytes
             or len(pipe.unread) > bounds.inbound_entries
         ):
             self._on_overflow(pipe.run_id)
 
-    async def _write_until_done(
-        self, written: list[tuple[RunPipe, dict[bytes, bytes]]], *, resend: bool = False
+    async def _write_surely(
+        self, written: Written, lost: Sequence[RunPipe] = ()
     ) -> None:
-        while True:
+        """Write new entries, and all unread ones of the `lost` runs, at all costs."""
+        async with self._writing:
             try:
-                await self._write(written, resend=resend)
+                lost = [*lost, *await self._write(written)]
             except FAILURES as error:
+                # Nobody knows what of it Redis has: all of it again.
                 logger.warning("relay waits for redis: %s", type(error).__name__)
-                resend = True
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
+                lost = [*lost, *(pipe for pipe, _ in written)]
+            for pipe in lost:
+                while not await self._write_again(pipe):
+                    await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _write(
-        self, written: list[tuple[RunPipe, dict[bytes, bytes]]], *, resend: bool
-    ) -> None:
+    async def _write(self, written: Written) -> list[RunPipe]:
+        """Add one entry for each run; returns those whose stream has disappeared."""
         pipeline = self._client.pipeline(transaction=False)
+        places = []
         for pipe, entry in written:
-            # After a failure nobody knows what Redis still holds: all of it again.
-            for one in list(pipe.unread) if resend else [entry]:
-                pipeline.xadd(pipe.key, self._checked(pipeline, one))
+            fields = self._checked(pipeline, entry)
+            places.append(len(pipeline))
+            pipeline.xadd(pipe.key, fields, nomkstream=pipe.is_begun)
             pipeline.expire(pipe.key, pipe.life_seconds)
             pipeline.xlen(pipe.key)
         answers = await pipeline.execute()
-        if not resend:
-            lengths = [answer for answer in answers if type(answer) is int]
-            for (pipe, _), length in zip(written, lengths, strict=True):
-                pipe.trimmed_to(length)
+        lost = []
+        for (pipe, _), place in zip(written, places, strict=True):
+            if answers[place] is None:
+                lost.append(pipe)
+            else:
+                pipe.is_begun = True
+                pipe.trimmed_to(answers[place + 2])
+        return lost
+
+    async def _write_again(self, pipe: RunPipe) -> bool:
+        """Add all unread entries of a run once more; False when Redis is away."""
+        pipeline = self._client.pipeline(transaction=False)
+        for entry in pipe.unread:
+            pipeline.xadd(pipe.key, self._checked(pipeline, entry))
+        pipeline.expire(pipe.key, pipe.life_seconds)
+        try:
+            await pipeline.execute()
+        except FAILURES:
+            return False
+        pipe.is_begun = True
+        return True
 
     def _checked(self, pipeline: Any, entry: dict[bytes, bytes]) -> Any:
         if _size(entry) <= limits().claim_check_bytes:

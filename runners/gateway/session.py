@@ -1,6 +1,6 @@
 """One plugin socket: handshake, open requests, the runs it carries.
 
-Everything here runs on the web node's loop. `on_text` never awaits: a plugin calls
+Everything here runs on the web node's loop. `on_message` never awaits: a plugin calls
 back on the same socket while its run streams, so nothing may block reading.
 """
 
@@ -50,6 +50,14 @@ class RunStream:
     calls: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class CallStream:
+    """A streaming host call, and how many chunks of its answer were sent."""
+
+    run: RunStream
+    sent: int = 0
+
+
 class PluginSession:
     """State of one accepted socket; dropped with it."""
 
@@ -59,16 +67,19 @@ class PluginSession:
         self.id = uuid7()
         self.remote = remote
         self.header_token = header_token
+        self.is_admitted = False  # its token is good; from here on it is answered
         self.registered: Registered | None = None
         self.files = FileReceiver()
         self.closing = asyncio.Event()
+        self.closing_reason = ""
+        self.registration: asyncio.Task[None] | None = None
         self._node = node
         self._send = send
         self._next_seq = 1
         self._answers: dict[int, asyncio.Future[Response]] = {}
         self._streams: dict[int, RunStream] = {}
         self._runs: dict[UUID, RunStream] = {}
-        self._stream_calls: dict[int, RunStream] = {}
+        self._stream_calls: dict[int, CallStream] = {}
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._out_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +96,11 @@ class PluginSession:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def end(self, reason: str) -> None:
+        """Have the socket closed; the reason is kept with the connection."""
+        self.closing_reason = self.closing_reason or reason
+        self.closing.set()
+
     # Sending
 
     def send(self, frame: bytes) -> None:
@@ -93,7 +109,25 @@ class PluginSession:
         self._outbox.put_nowait(frame)
         if self._out_bytes > _MAX_OUT_BYTES:
             logger.warning("plugin connection %s does not read", self.id)
-            self.closing.set()
+            self.end("the plugin does not read what it is sent")
+
+    def send_chunk(self, frame: bytes, call: int, number: int) -> None:
+        """Send the next chunk of a streaming call's answer.
+
+        When one is missing or comes again (its worker died, Redis was restarted) the
+        plugin must not take what follows for the rest: the stream ends with an error.
+        """
+        stream = self._stream_calls.get(call)
+        if stream is None:
+            return
+        if number == stream.sent + 1:
+            stream.sent = number
+            self.send(frame)
+            return
+        del self._stream_calls[call]
+        message = "the answer was interrupted"
+        error = ProtocolError(ErrorCode.UNAVAILABLE, message, retryable=True)
+        self.send(build_error(call, error))
 
     async def flush(self) -> None:
         """Wait up to 1 s until what is queued has been sent."""
@@ -152,8 +186,11 @@ class PluginSession:
 
     # Receiving
 
-    def on_text(self, text: str) -> None:
+    def on_message(self, text: str | None) -> None:
         """Handle one message; a bad one gets a typed error where it can."""
+        if text is None:
+            self._on_bad_frame(FrameError("a frame is a text message"))
+            return
         try:
             frame = parse_frame(text)
         except FrameError as error:
@@ -161,15 +198,15 @@ class PluginSession:
             return
         if isinstance(frame, Response):
             self._on_response(frame, text)
-        elif self.registered is None:
+        elif not self.is_admitted:
             self._node.on_unregistered_request(self, frame)
         else:
             self._on_request(frame, text)
 
     def _on_bad_frame(self, error: FrameError) -> None:
         self._node.count_bad_frame(self)
-        if self.registered is None:
-            self.closing.set()
+        if not self.is_admitted:
+            self.end("what it sent before registering is no frame")
         elif error.seq_id is not None and error.seq_id not in self._streams:
             self.send(build_error(error.seq_id, error))
 
@@ -177,7 +214,8 @@ class PluginSession:
         stream = self._streams.get(response.seq_id)
         if stream is not None:
             self._node.relay.push(stream.run_id, text.encode())
-            if response.data.get("type") in TERMINAL_TYPES:
+            kind = response.data.get("type")
+            if isinstance(kind, str) and kind in TERMINAL_TYPES:
                 # Nothing counts after it; waiting for the transport's own end would
                 # write to a stream that its worker may have deleted by then.
                 self._node.relay.push(stream.run_id, build_end(response.seq_id))
@@ -204,7 +242,9 @@ class PluginSession:
 
     def _relay_call(self, request: Request, text: str) -> None:
         if request.action == Action.CANCEL_ACTION:
-            run = self._stream_calls.get(request.data.get("seq_id", -1))
+            wanted = request.data.get("seq_id")
+            call = self._stream_calls.get(wanted) if type(wanted) is int else None
+            run = call.run if call is not None else None
         else:
             run = self._run_of(request)
         if run is None:
@@ -212,7 +252,7 @@ class PluginSession:
             return
         if request.action == Action.INVOKE_LLM_STREAM:
             run.calls.append(request.seq_id)
-            self._stream_calls[request.seq_id] = run
+            self._stream_calls[request.seq_id] = CallStream(run)
         self._node.relay.push(run.run_id, text.encode())
 
     def _run_of(self, request: Request) -> RunStream:
@@ -236,12 +276,18 @@ class PluginSession:
         return stream
 
     async def close(self) -> None:
-        """Cancel what runs beside the socket and fail what waits on it."""
+        """Cancel what runs beside the socket and fail what waits on it.
+
+        A registration that is being written is waited for, so that its row can be
+        marked as gone afterwards.
+        """
         for task in list(self._tasks):
             task.cancel()
         for answer in self._answers.values():
             answer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.registration is not None:
+            await asyncio.wait({self.registration})
 
 
 def _uuid(given: Any) -> UUID:
@@ -269,9 +315,15 @@ def _no_ack(_session: PluginSession, _request: Request) -> dict[str, Any]:
     return {"accepted": False}
 
 
+def _register_again(_session: PluginSession, _request: Request) -> dict[str, Any]:
+    message = "this connection has registered its plugin already"
+    raise ProtocolError(ErrorCode.CONFLICT, message)
+
+
 _LOCAL: dict[str, Callable[[PluginSession, Request], dict[str, Any]]] = {
     Action.GET_LANGBOT_VERSION: _version,
     Action.PING: _pong,
     Action.FILE_CHUNK: _file_chunk,
     Action.STREAM_ACK: _no_ack,
+    Action.REGISTER_PLUGIN: _register_again,
 }

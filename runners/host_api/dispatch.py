@@ -72,7 +72,8 @@ class HostApi:
             self._engine.send(run, build_error(call.seq_id, failure))
         finally:
             open_calls.pop(call.seq_id, None)
-            run.answered(call.seq_id)
+            if not self._engine.is_draining:
+                run.answered(call.seq_id)  # else the adopter answers it
 
     async def _answer(self, run: ActiveRun, call: Request) -> None:
         host_call = HostCall(run.facts, call.data, self._engine.database)
@@ -80,14 +81,24 @@ class HostApi:
             cancelled = self._cancel(run, call.data.get("seq_id"))
             self._send(run, call, {"cancelled": cancelled})
         elif call.action in STREAMS:
-            async for chunk in STREAMS[call.action](host_call):
-                self._send(run, call, chunk)
-            self._engine.send(run, build_end(call.seq_id))
+            await self._stream(run, call, STREAMS[call.action](host_call))
         elif call.action in HANDLERS:
             self._send(run, call, await HANDLERS[call.action](host_call))
         else:
             message = f"Action {call.action[:100]} not found"
             raise ProtocolError(ErrorCode.ACTION_NOT_FOUND, message)
+
+    async def _stream(
+        self, run: ActiveRun, call: Request, chunks: AsyncIterator[dict[str, Any]]
+    ) -> None:
+        # Numbered, so that the web node sees where a dead worker's stream broke off.
+        number = 0
+        async for chunk in chunks:
+            number += 1
+            frame = build_response(call.seq_id, chunk)
+            self._engine.send_chunk(run, frame, call.seq_id, number)
+        end = build_end(call.seq_id)
+        self._engine.send_chunk(run, end, call.seq_id, number + 1)
 
     def _send(self, run: ActiveRun, call: Request, data: dict[str, Any]) -> None:
         self._engine.send(run, build_response(call.seq_id, data))

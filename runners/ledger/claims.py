@@ -1,12 +1,13 @@
 """Who carries a run: claim, adoption, release, by compare-and-set."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from langbot.lib.conf import limits
@@ -96,40 +97,47 @@ def _save_starts(runs: list[AgentRun]) -> None:
 
 def adoptable_runs(limit: int) -> list[int]:
     """Return running runs whose worker released them or is silent for 6 s."""
-    return list(
-        AgentRun.objects.filter(status=RunStatus.RUNNING)
-        .filter(Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id")))
-        .order_by("pk")
-        .values_list("pk", flat=True)[:limit]
-    )
+    return list(_adoptable().order_by("pk").values_list("pk", flat=True)[:limit])
 
 
-def adopt_run(run_id: int, node: UUID) -> Claimed | None:
-    """Take over a run whose worker is gone; None when it is not adoptable now."""
+def adopt_runs(run_ids: list[int], node: UUID) -> list[Claimed]:
+    """Take over those of the runs that are adoptable now."""
     with transaction.atomic():
-        rows = lock_rows(
-            AgentRun.objects.filter(pk=run_id, status=RunStatus.RUNNING).filter(
-                Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id"))
-            )
+        runs = lock_rows(_adoptable().filter(pk__in=run_ids))
+        AgentRun.objects.filter(pk__in=[run.pk for run in runs]).update(
+            node=node,
+            fencing_token=F("fencing_token") + 1,
+            last_seq=F("last_seq") + 1,
         )
-        if not rows:
-            return None
-        run = rows[0]
-        run.node, run.fencing_token = node, run.fencing_token + 1
-        run.last_seq += 1
-        AgentRun.objects.filter(pk=run.pk).update(
-            node=node, fencing_token=run.fencing_token, last_seq=run.last_seq
+        adopted = [_adopt(run, node) for run in runs]
+        insert_events(
+            [
+                (one.run.pk, one.run.last_seq, one.run.invocation, one.event)
+                for one in adopted
+            ]
         )
-        event = NewEvent(EventType.RUN_ADOPTED, {})
-        insert_events([(run.pk, run.last_seq, run.invocation, event)])
-    return Claimed(run, run.fencing_token, event)
+    return adopted
 
 
-def release_runs(node: UUID) -> int:
-    """Give up every run of a draining worker; adopters take them."""
-    return AgentRun.objects.filter(node=node, status=RunStatus.RUNNING).update(
-        node=None
-    )
+def _adopt(run: AgentRun, node: UUID) -> Claimed:
+    run.node = node
+    run.fencing_token += 1
+    run.last_seq += 1
+    return Claimed(run, run.fencing_token, NewEvent(EventType.RUN_ADOPTED, {}))
+
+
+def carried_runs(node: UUID) -> set[int]:
+    """Return the runs that the ledger says `node` carries."""
+    rows = AgentRun.objects.filter(status=RunStatus.RUNNING, node=node)
+    return set(rows.values_list("pk", flat=True))
+
+
+def release_runs(node: UUID, run_ids: Collection[int] | None = None) -> int:
+    """Give up these runs of a worker, or all when it drains; adopters take them."""
+    rows = AgentRun.objects.filter(node=node, status=RunStatus.RUNNING)
+    if run_ids is not None:
+        rows = rows.filter(pk__in=run_ids)
+    return rows.update(node=None)
 
 
 def start_node(name: str) -> WorkerNode:
@@ -153,6 +161,12 @@ def prune_nodes() -> int:
     """Remove nodes that ended or fell silent a day ago."""
     old = Now() - timedelta(days=1)
     return WorkerNode.objects.filter(heartbeat_at__lt=old).delete()[0]
+
+
+def _adoptable() -> QuerySet[AgentRun]:
+    return AgentRun.objects.filter(status=RunStatus.RUNNING).filter(
+        Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id"))
+    )
 
 
 def _alive_nodes() -> Any:

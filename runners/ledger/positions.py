@@ -1,32 +1,50 @@
 """Where a run's ledger stands; asked only to recover."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from runners.choices import EventType
 from runners.models import AgentRun, RunEvent
 
 
-def last_seqs(run_ids: Iterable[int]) -> dict[int, int]:
-    """Return the committed `last_seq` of each run."""
-    rows = AgentRun.objects.filter(pk__in=list(run_ids))
-    return dict(rows.values_list("pk", "last_seq"))
+def last_seqs(tokens: Mapping[int, int | None]) -> dict[int, int]:
+    """Return the committed `last_seq` of the runs that still have their token."""
+    rows = AgentRun.objects.filter(pk__in=tokens)
+    return {
+        pk: last_seq
+        for pk, token, last_seq in rows.values_list("pk", "fencing_token", "last_seq")
+        if token == tokens[pk]
+    }
 
 
-def spoken(run: AgentRun) -> tuple[str, list[tuple[str, Any]]]:
-    """Return (text of the open message, finished messages) of an invocation."""
-    text, messages = "", []
-    events = RunEvent.objects.filter(
-        run=run,
-        invocation=run.invocation,
-        type__in=[EventType.MESSAGE_DELTA, EventType.MESSAGE_COMPLETED],
-    ).order_by("seq")
-    for event in events:
+@dataclass(slots=True)
+class Spoken:
+    """The text of the open message and the finished messages of an invocation."""
+
+    text: str = ""
+    messages: list[tuple[str, Any]] = field(default_factory=list)
+
+    def add(self, event: RunEvent) -> None:
+        """Take the next delta or message of the ledger."""
         if event.type == EventType.MESSAGE_DELTA:
-            text += event.data["text"]
-        else:
-            content = event.data["message"]["content"]
-            parts = content if isinstance(content, list) else None
-            messages.append((event.data["text"], parts))
-            text = ""
-    return text, messages
+            self.text += event.data["text"]
+            return
+        content = event.data["message"]["content"]
+        parts = content if isinstance(content, list) else None
+        self.messages.append((event.data["text"], parts))
+        self.text = ""
+
+
+def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
+    """Return what the current invocation of each run has said so far."""
+    invocations = {run.pk: run.invocation for run in runs}
+    said = {pk: Spoken() for pk in invocations}
+    events = RunEvent.objects.filter(
+        run__in=invocations,
+        type__in=[EventType.MESSAGE_DELTA, EventType.MESSAGE_COMPLETED],
+    )
+    for event in events.order_by("run", "seq"):
+        if event.invocation == invocations[event.run_id]:
+            said[event.run_id].add(event)
+    return said

@@ -27,6 +27,7 @@ from runners.protocol.messages import (
 
 __all__ = [
     "INCREMENT",
+    "MAX_SEQUENCE",
     "RESULT_TYPES",
     "TERMINAL_TYPES",
     "ActionRequested",
@@ -61,6 +62,7 @@ MAX_ARTIFACT_PAYLOAD_BYTES: Final = 1536 * 1024  # architecture 7
 MAX_INLINE_ARTIFACT_BYTES: Final = 1024 * 1024  # LB-59, decoded
 MAX_LOG_CHARACTERS: Final = 65_536  # wire 5.1
 MAX_FILES_PER_MESSAGE: Final = 100  # wire 5.1
+MAX_SEQUENCE: Final = 2**31 - 1  # what a column holds; a result a millisecond: 24 days
 
 StateScope = Literal["conversation", "actor", "subject", "runner"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -216,7 +218,7 @@ class OversizeResult(InvalidResult):
 class ParsedResult:
     """One valid result.
 
-    `sequence` is None when the runner sent no number, `usage` when it sent none.
+    `sequence` is None when the runner sent no usable number, `usage` when it sent none.
     """
 
     type: str
@@ -253,7 +255,7 @@ def parse_result(
         result_type,
         _validated(result_type, model, data),
         run_id if type(run_id) is str else None,
-        sequence if type(sequence) is int else None,
+        sequence if type(sequence) is int and 0 < sequence <= MAX_SEQUENCE else None,
         usage if type(usage) is dict and is_finite(usage) else None,
     )
 

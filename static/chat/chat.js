@@ -93,20 +93,30 @@
     return document.querySelector(`.message[data-${name}="${CSS.escape(value)}"]`);
   }
 
-  /* Show an item of the transcript, in place of what stood for it until now. */
+  /* What already stands on the page for an item of the transcript, if anything. */
+  function standIn(item) {
+    if (item.role === "user") return find("key", item.client_key);
+    const live = turn && turn.node && turn.run === item.run_id;
+    return item.role === "assistant" && live ? turn.node : null;
+  }
+
   function showItem(item) {
     if (find("id", item.id)) return;
-    const old = item.role === "user" ? find("key", item.client_key) : null;
-    const node = bubble(item.role, item.text);
+    const known = standIn(item);
+    const node = known || bubble(item.role, item.text);
     node.dataset.id = item.id;
+    delete node.dataset.state;
+    setNote(node, item.incomplete ? say.incomplete : "");
     if (item.client_key) {
       node.dataset.key = item.client_key;
       unsent.delete(item.client_key);
     }
-    if (item.run_id) node.dataset.run = item.run_id;
-    if (item.incomplete) setNote(node, say.incomplete);
-    if (old) old.remove();
-    append(log, node);
+    if (known && turn && known === turn.node) {
+      setText(node, item.text);
+      node.removeAttribute("aria-busy"); // screen readers speak it now, whole
+      turn.node = null;
+    }
+    if (!known || known.parentNode !== log) append(log, node);
   }
 
   function showWaiting(items) {
@@ -173,10 +183,12 @@
 
   function endTurn(frame) {
     if (turn && turn.run === frame.run_id) {
-      if (turn.node) turn.node.remove();
+      frame.items.forEach(showItem);
+      if (turn.node) turn.node.remove(); // it said nothing that was kept
       turn = null;
+    } else {
+      frame.items.forEach(showItem);
     }
-    frame.items.forEach(showItem);
     setWorking(false);
     showWaiting(frame.waiting);
   }
@@ -210,11 +222,11 @@
     },
     history(frame) {
       const current = turn && turn.run === frame.running ? turn : null;
+      frame.items.forEach(showItem);
       if (turn && !current) {
         if (turn.node) turn.node.remove(); // it ended while we were away
         turn = null;
       }
-      frame.items.forEach(showItem);
       if (current && current.node) append(log, current.node);
       showWaiting(frame.waiting);
       setWorking(Boolean(frame.running));

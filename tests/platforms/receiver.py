@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ class Receiver:
     def __init__(self, answer: Answer | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
         self.answer: Answer = answer or (lambda call: 200)
+        self.delay_seconds = 0.0
         self.arrived = threading.Event()
         self.release = threading.Event()
         self.release.set()
@@ -58,6 +60,7 @@ class Receiver:
                 receiver.calls.append(call)
                 receiver.arrived.set()
                 receiver.release.wait(30)
+                time.sleep(receiver.delay_seconds)
                 status = receiver.answer(call)
                 if status:
                     self.send_response(status)
@@ -72,7 +75,7 @@ class Receiver:
 
 def webhook_bot(url: str, **more: Any) -> Bot:
     """Return an enabled webhook bot that posts its replies to `url`."""
-    return BotFactory(
+    return BotFactory.create(
         adapter="webhook", config={"url": url}, secrets={"secret": SECRET}, **more
     )
 

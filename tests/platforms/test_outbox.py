@@ -148,7 +148,7 @@ def test_private_address_is_refused(settings):
 )
 def test_outcome_on_a_platform_that_repeats(unreliable, error, at_least_once, expected):
     unreliable.error = error
-    bot = BotFactory(adapter="unreliable")
+    bot = BotFactory.create(adapter="unreliable")
     row = delivery(bot, at_least_once=at_least_once)
     outbox.deliver(row.pk)
     assert fresh(row).status == expected
@@ -164,7 +164,7 @@ def test_outcome_on_a_platform_that_repeats(unreliable, error, at_least_once, ex
     ],
 )
 def test_what_a_dead_sender_left(unreliable, adapter, at_least_once, expected):
-    row = delivery(BotFactory(adapter=adapter), at_least_once=at_least_once)
+    row = delivery(BotFactory.create(adapter=adapter), at_least_once=at_least_once)
     abandon(row)
     outbox.deliver(row.pk)
     row = fresh(row)
@@ -173,7 +173,7 @@ def test_what_a_dead_sender_left(unreliable, adapter, at_least_once, expected):
 
 
 def test_claim_that_still_runs_is_left_alone(unreliable):
-    row = delivery(BotFactory(adapter="unreliable"))
+    row = delivery(BotFactory.create(adapter="unreliable"))
     abandon(row)
     Delivery.objects.update(claimed_until=Now() + timedelta(seconds=30))
     assert outbox.deliver(row.pk) is None
@@ -209,7 +209,7 @@ def test_failed_first_holds_back_the_rest_of_its_target_only(receiver):
 
 @pytest.mark.parametrize("case", ["disabled", "gone", "unknown platform"])
 def test_bot_that_cannot_send_fails_with_the_reason(case):
-    bot = BotFactory(enabled=case != "disabled", adapter="web")
+    bot = BotFactory.create(enabled=case != "disabled", adapter="web")
     row = delivery(bot)
     if case == "gone":
         bot.delete()
@@ -243,7 +243,7 @@ def test_retry_sends_again_under_the_same_key(receiver):
 
 def test_log_keeps_the_last_fifty_attempts(unreliable):
     unreliable.error = AdapterError("no", permanent=True)
-    row = delivery(BotFactory(adapter="unreliable"))
+    row = delivery(BotFactory.create(adapter="unreliable"))
     for _ in range(55):
         outbox.deliver(row.pk)
         outbox.retry_delivery(fresh(row))
@@ -257,7 +257,7 @@ def test_eight_threads_send_each_once_in_order(receiver):
         delivery(bot, f"{number:03}", target=f"room-{number % 10}|")
         for number in range(200)
     ]
-    receiver.answer = lambda call: time.sleep(len(call["raw"]) % 4 / 1000) or 200
+    receiver.delay_seconds = 0.003
     give_up = time.monotonic() + 90
 
     def work():
@@ -295,7 +295,7 @@ def test_sender_follows_a_target_from_one_wake_up(receiver):
 def assert_sent_once_in_order(receiver, count=200):
     texts = receiver.texts()
     assert sorted(texts) == [f"{number:03}" for number in range(count)]
-    by_target = {}
+    by_target: dict[str, list[str]] = {}
     for call in receiver.calls:
         body = call["body"]
         by_target.setdefault(body["conversation"], []).append(body["text"])

@@ -11,7 +11,7 @@ from langbot.lib.models import AppendOnlyError
 from runners.admission import Incoming, admit
 from runners.choices import RunStatus
 from runners.ledger.batches import Batch, Ending, end_run, write_batches
-from runners.ledger.claims import Claim, adopt_run, claim_runs, start_node
+from runners.ledger.claims import Claim, adopt_runs, claim_runs, start_node
 from runners.ledger.fence import NewEvent
 from runners.ledger.finishing import Reply
 from runners.models import AgentRun, EventLog, RunEvent, WorkerNode
@@ -157,8 +157,8 @@ def test_of_many_adopters_one_wins_and_the_owner_is_fenced_off(agent):
     nodes = [start_node(f"adopter {number}").public_id for number in range(3)]
     for _ in range(ROUNDS):
         run, token = running(agent)
-        adoptions = [lambda node=node, run=run: adopt_run(run.pk, node) for node in nodes]
-        won = [one for one in in_threads(*adoptions) if one is not None]
+        adoptions = [lambda node=node, pk=run.pk: adopt_runs([pk], node) for node in nodes]
+        won = [one for adopted in in_threads(*adoptions) for one in adopted]
         assert len(won) == 1
         assert write_batches([deltas(run, token)]).last_seq == {}
         assert write_batches([deltas(run, won[0].token)]).last_seq == {run.pk: 4}
@@ -168,10 +168,10 @@ def test_a_live_worker_keeps_its_runs(agent):
     node = start_node("alive").public_id
     run = queued_run(agent)
     claim_runs(node, [claim_of(run)])
-    assert adopt_run(run.pk, uuid4()) is None
+    assert adopt_runs([run.pk], uuid4()) == []
     silent = datetime.now(UTC) - timedelta(seconds=7)
     WorkerNode.objects.filter(public_id=node).update(heartbeat_at=silent)
-    assert adopt_run(run.pk, uuid4()) is not None
+    assert len(adopt_runs([run.pk], uuid4())) == 1
 
 
 def test_the_database_refuses_a_second_live_run(agent):

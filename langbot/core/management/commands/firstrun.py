@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
+from langbot.checks import TAG, unapplied_migrations
 from langbot.first_run import RESULT_FILE, ensure_plugin_key, first_run, urls
 from langbot.lib.conf import conf
 
@@ -22,6 +23,8 @@ LABELS = {
 
 class Command(BaseCommand):
     help = "Creates the first workspace, user, tokens, agents and bot. Safe to repeat."
+    # Every start waits for this command; the other checks load every URL.
+    requires_system_checks = [TAG]
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -30,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
-        if options["migrate"]:
+        if options["migrate"] and unapplied_migrations():
             call_command("migrate", interactive=False, verbosity=0)
         answer = first_run()
         ensure_plugin_key()

@@ -1,0 +1,170 @@
+"""At least one row of every model in the admin, with secrets that must never show."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+
+from agents.models import (
+    AgentBinding,
+    Model,
+    ModelProvider,
+    PluginConnection,
+    RunnerDescriptor,
+)
+from agents.registry.tokens import create_plugin_token
+from agents.services import save_agent, save_binding
+from artifacts.models import Artifact
+from langbot.core.models import Workspace
+from langbot.core.tokens import create_api_token
+from platforms.models import Bot
+from runners.models import (
+    Delivery,
+    HostCall,
+    QueuedMessage,
+    RunnerState,
+    TranscriptItem,
+    WorkerNode,
+)
+from tests.factories import AgentFactory
+from tests.runners.admin_rows import add_events, make_run
+
+RUNNER = "plugin:acme/tools/main"
+SECRET = "s3cret-value-of-a-test"
+SCHEMA = [
+    {
+        "name": "api-key",
+        "type": "secret",
+        "required": True,
+        "label": {"en_US": "Key of the service", "zh_Hans": "服务密钥"},
+    },
+    {"name": "model", "type": "model-fallback-selector"},
+    {"name": "prompt", "type": "prompt-editor"},
+    {
+        "name": "auth",
+        "type": "select",
+        "default": "none",
+        "options": [{"name": "none"}, {"name": "basic"}],
+    },
+    {
+        "name": "user",
+        "type": "string",
+        "required": True,
+        "show_if": {"field": "auth", "operator": "eq", "value": "basic"},
+    },
+    {"name": "stream", "type": "boolean", "default": True},
+    {"name": "timeout", "type": "integer", "default": 60},
+]
+
+
+def populate():
+    """Create the rows; returns the plain tokens, which must never show either."""
+    workspace = Workspace.objects.create(slug="shop", name="The shop")
+    user = get_user_model().objects.create_user("bob", password="bob's password")
+    Group.objects.create(name="operators")
+    workspace.memberships.create(user=user)
+    _api_token, plain_api = create_api_token(user, workspace, "ci", scopes=["runs"])
+    token, plain_plugin = create_plugin_token("home", workspace=workspace)
+    add_registry(workspace, token)
+    agent = add_agent(workspace)
+    bot = Bot.objects.create(
+        workspace=workspace,
+        slug="hook",
+        name="Hook",
+        adapter="webhook",
+        secrets={"secret": SECRET, "signing-secret": SECRET},
+    )
+    save_binding(
+        AgentBinding(agent=agent, scope="bot", scope_ref=bot.slug), author="ada"
+    )
+    add_records(workspace, agent, bot)
+    return [plain_api, plain_plugin]
+
+
+def add_registry(workspace, token):
+    RunnerDescriptor.objects.create(
+        runner_id=RUNNER,
+        plugin="acme/tools",
+        version="1.2.0",
+        kind="Runner",
+        label={"en_US": "Toolbox", "zh_Hans": "工具箱"},
+        capabilities={"streaming": True, "steering": False},
+        config_schema=SCHEMA,
+    )
+    PluginConnection.objects.create(
+        token=token,
+        workspace=workspace,
+        plugin="acme/tools",
+        runners=[RUNNER],
+        web_node="n1",
+        status="online",
+    )
+    provider = ModelProvider.objects.create(
+        workspace=workspace, name="Cloud", base_url="https://ai.test", api_key=SECRET
+    )
+    Model.objects.create(provider=provider, name="small-model")
+
+
+def add_agent(workspace):
+    agent = AgentFactory.build(
+        workspace=workspace,
+        slug="helper",
+        name="Helper",
+        runner_id=RUNNER,
+        runner_config={"api-key": SECRET},
+    )
+    return save_agent(agent, author="ada")
+
+
+def add_records(workspace, agent, bot):
+    now = datetime.now(UTC)
+    run = make_run(agent, usage={"total_tokens": 12}, snapshot={"config": {}})
+    add_events(
+        run,
+        ("run.queued", {}),
+        ("run.started", {}),
+        ("message.delta", {"text": "Hello "}),
+        ("message.delta", {"text": "world"}),
+        ("warning", {"code": "unknown_result_type", "data": {"api_key": SECRET}}),
+        ("run.completed", {"finish_reason": "stop"}),
+    )
+    TranscriptItem.objects.create(
+        conversation=run.conversation, seq=1, role="user", text="Hello there", run=run
+    )
+    Delivery.objects.create(
+        workspace=workspace,
+        run=run,
+        conversation=run.conversation,
+        bot_id=bot.public_id,
+        target="c1",
+        payload={"text": "Hello world"},
+        next_attempt_at=now,
+        attempts=1,
+        attempt_log=[{"at": "12:00", "error": "refused"}],
+    )
+    HostCall.objects.create(run=run, invocation=1, plugin_seq_id=4, action="call_tool")
+    other = make_run(agent, status="running", node=uuid4())
+    QueuedMessage.objects.create(
+        conversation=other.conversation, event=other.event, agent=agent
+    )
+    RunnerState.objects.create(
+        workspace=workspace,
+        runner_id=RUNNER,
+        scope="actor",
+        scope_key="actor:v2:00",
+        key="memory",
+        value={"n": 1},
+    )
+    WorkerNode.objects.create(name="host:1", started_at=now, heartbeat_at=now)
+    WorkerNode.objects.create(
+        name="host:2", started_at=now, heartbeat_at=now - timedelta(hours=1)
+    )
+    Artifact.objects.create(
+        workspace=workspace,
+        type="image",
+        name="cat.png",
+        source="platform",
+        storage="blob",
+        reference="blobs/secret-path",
+    )

@@ -1,0 +1,28 @@
+from django.core.management import call_command
+
+
+def test_the_openapi_document_is_valid_and_complete(tmp_path):
+    target = tmp_path / "schema.yml"
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(target))
+    text = target.read_text()
+    for path in (
+        "/agents/by-slug/{slug}/:",
+        "/agents/{id}/versions/:",
+        "/agents/{id}/test/:",
+        "/bindings/:",
+        "/runners/:",
+        "/events/:",
+        "/conversations/{id}/messages/:",
+        "/conversations/{id}/pending/{message_id}/:",
+        "/queued/{id}/:",
+        "/runs/{id}/events/:",
+        "/runs/{id}/stream/:",
+        "/runs/{id}/cancel/:",
+        "/deliveries/{id}/:",
+    ):
+        assert f"/api/v1{path}" in text
+
+
+def test_document_and_page_are_served(client, db):
+    assert client.get("/api/v1/schema/").status_code == 200
+    assert client.get("/api/v1/docs/").status_code == 200

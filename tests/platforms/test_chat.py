@@ -1,0 +1,380 @@
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+
+from platforms.chat import visits
+from platforms.models import Bot
+from platforms.routing import websocket_urlpatterns
+from runners.choices import EventType, RunStatus
+from runners.models import AgentRun, Delivery, EventLog, QueuedMessage
+from tests.factories import AgentBindingFactory, BotFactory
+from tests.platforms.played_run import PlayedRun
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def bot(workspace, agent):
+    AgentBindingFactory(agent=agent)
+    return BotFactory.create(workspace=workspace, slug="web", name="Help desk")
+
+
+class Page:
+    """A client of the chat socket."""
+
+    def __init__(self, slug="web"):
+        app = URLRouter(websocket_urlpatterns)
+        self.socket = WebsocketCommunicator(app, f"/ws/chat/{slug}/")
+        self.token = ""
+
+    async def send(self, **frame):
+        await self.socket.send_to(text_data=json.dumps(frame))
+
+    async def frame(self, kind=None):
+        """Return the next frame; with a kind, the next of that kind."""
+        while True:
+            frame = json.loads(await self.socket.receive_from(timeout=10))
+            if kind in (None, frame["type"]):
+                return frame
+
+    async def auth(self, token="", **more):
+        await self.send(type="auth", token=token, **more)
+        self.token = (await self.frame("auth_ok"))["token"]
+        return await self.frame("history")
+
+    async def say(self, text, key):
+        await self.send(type="message", text=text, client_key=key)
+        return await self.frame("accepted")
+
+    async def events_until_end(self):
+        events = []
+        while True:
+            frame = await self.frame()
+            if frame["type"] == "agent_event":
+                events.append(frame)
+            elif frame["type"] == "session_complete":
+                return events, frame
+
+
+@contextlib.asynccontextmanager
+async def opened(slug="web"):
+    page = Page(slug)
+    connected, _ = await page.socket.connect(timeout=10)
+    assert connected
+    try:
+        yield page
+    finally:
+        await page.socket.disconnect(timeout=10)
+
+
+def play(run_id):
+    return PlayedRun(AgentRun.objects.get(public_id=run_id))
+
+
+def text_of(events):
+    deltas = (one for one in events if one["event_type"] == "message.delta")
+    return "".join(one["data"]["text"] for one in deltas)
+
+
+async def test_message_streams_its_reply(bot):
+    async with opened() as page:
+        history = await page.auth()
+        assert (history["items"], history["running"]) == ([], None)
+        answer = await page.say("hello", "k1")
+        assert answer["status"] == "started"
+        assert answer["client_key"] == "k1"
+        turn = await page.frame("turn")
+        assert turn == {"type": "turn", "run_id": answer["run_id"], "client_key": "k1"}
+        run = await sync_to_async(play)(answer["run_id"])
+        await sync_to_async(run.say)("Good ", "day")
+        await sync_to_async(run.complete)()
+        events, end = await page.events_until_end()
+        assert text_of(events) == "Good day"
+        assert [one["seq"] for one in events] == sorted(one["seq"] for one in events)
+        assert [(one["role"], one["text"]) for one in end["items"]] == [
+            ("user", "hello"),
+            ("assistant", "Good day"),
+        ]
+
+
+async def test_message_without_auth_makes_a_visitor(bot):
+    async with opened() as page:
+        await page.send(type="message", text="hello", client_key="k1")
+        assert (await page.frame())["type"] == "auth_ok"
+        assert (await page.frame("accepted"))["status"] == "started"
+
+
+async def test_resent_message_is_one_event(bot):
+    async with opened() as page:
+        await page.auth()
+        first = await page.say("hello", "k1")
+        second = await page.say("hello", "k1")
+        assert second["status"] == "duplicate"
+        assert second["run_id"] == first["run_id"]
+    assert await EventLog.objects.acount() == 1
+
+
+async def test_queued_messages_are_followed_when_promoted(bot):
+    async with opened() as page:
+        await page.auth()
+        first = await page.say("one", "k1")
+        second = await page.say("two", "k2")
+        assert second["status"] == "queued"
+        assert second["buffer_length"] == 1
+        run = await sync_to_async(play)(first["run_id"])
+        await sync_to_async(run.say)("first answer")
+        await sync_to_async(run.complete)()
+        _, end = await page.events_until_end()
+        assert end["waiting"] == []
+        turn = await page.frame("turn")
+        assert turn["client_key"] == "k2"
+        run = await sync_to_async(play)(turn["run_id"])
+        await sync_to_async(run.say)("second answer")
+        await sync_to_async(run.complete)()
+        events, _ = await page.events_until_end()
+        assert text_of(events) == "second answer"
+
+
+async def test_history_shows_what_was_said_and_what_waits(bot):
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("one", "k1")
+        await page.say("two", "k2")
+        token = page.token
+    async with opened() as page:
+        history = await page.auth(token)
+        assert page.token == token
+        assert history["running"] == answer["run_id"]
+        assert [item["text"] for item in history["items"]] == ["one"]
+        assert [item["client_key"] for item in history["waiting"]] == ["k2"]
+    async with opened() as stranger:
+        assert (await stranger.auth())["items"] == []
+
+
+async def test_reconnect_resumes_after_the_last_event(bot):
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        run = await sync_to_async(play)(answer["run_id"])
+        await sync_to_async(run.say)("a", "b")
+        seen: list[dict[str, Any]] = []
+        while text_of(seen) != "ab":
+            seen.append(await page.frame("agent_event"))
+        token, last = page.token, seen[-1]["seq"]
+    await sync_to_async(run.say)("c")
+    async with opened() as page:
+        resume = {"run_id": answer["run_id"], "after": last}
+        await page.auth(token, resume_from=resume)
+        await sync_to_async(run.say)("d")
+        await sync_to_async(run.complete)()
+        events, end = await page.events_until_end()
+        assert text_of(events) == "cd"
+        assert end["items"][-1]["text"] == "abcd"
+
+
+async def test_visitors_see_no_internals(bot):
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        run = await sync_to_async(play)(answer["run_id"])
+        for kind in (
+            EventType.TOOL_CALL_STARTED,
+            EventType.REASONING_DELTA,
+            EventType.PROCESSOR_LOG,
+            EventType.WARNING,
+        ):
+            await sync_to_async(run.add)(kind, {"text": "internal"})
+        await sync_to_async(run.fail)("runner.error", "internal stack")
+        events, end = await page.events_until_end()
+        assert "internal" not in json.dumps([events, end])
+        assert events[-1]["event_type"] == "run.failed"
+        assert events[-1]["data"] == {"code": "runner.error", "retryable": False}
+        assert end["items"][-1]["role"] == "system"
+
+
+async def test_stop_cancels_the_own_run(bot):
+    async with opened() as page, opened() as other:
+        await other.auth()
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        await other.send(type="interrupt")
+        assert (await other.frame("stopped"))["stopped"] is False
+        await page.send(type="interrupt")
+        events, _ = await page.events_until_end()
+        assert events[-1]["data"]["code"] == "cancelled"
+    run = await AgentRun.objects.aget(public_id=answer["run_id"])
+    assert run.status == RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("not json", "invalid_frame"),
+        ("[]", "invalid_frame"),
+        ("{}", "invalid_frame"),
+        ('{"type": "nothing"}', "invalid_frame"),
+        ('{"type": "message", "text": "x"}', "invalid_frame"),
+        ('{"type": "message", "text": " ", "client_key": "k"}', "invalid_frame"),
+        ('{"type": "message", "text": "x", "client_key": "\\u0000"}', "invalid_frame"),
+        (
+            json.dumps({"type": "message", "text": "x" * 32_001, "client_key": "k"}),
+            "input_too_large",
+        ),
+        ("x" * 300_000, "input_too_large"),
+        ("[" * 100_000, "invalid_frame"),
+        ('{"type": "auth", "token": "forged"}', "invalid_token"),
+        ('{"type": "interrupt"}', "not_authenticated"),
+    ],
+)
+async def test_bad_frames_get_an_error_and_the_socket_stays_open(bot, raw, code):
+    async with opened() as page:
+        await page.socket.send_to(text_data=raw)
+        assert (await page.frame("error"))["code"] == code
+        assert (await page.say("hello", "after"))["status"] == "started"
+    assert await EventLog.objects.acount() == 1
+
+
+async def test_binary_frames_are_refused(bot):
+    async with opened() as page:
+        await page.socket.send_to(bytes_data=b"\x00")
+        assert (await page.frame("error"))["code"] == "invalid_frame"
+
+
+async def test_text_no_database_can_keep_is_accepted(bot):
+    async with opened() as page:
+        assert (await page.say("a\x00b\ud800", "k1"))["status"] == "started"
+
+
+async def test_thirty_messages_a_minute(bot):
+    async with opened() as page:
+        await page.auth()
+        for number in range(30):
+            await page.send(type="message", text="x", client_key=f"k{number}")
+        await page.send(type="message", text="x", client_key="last")
+        codes = []
+        while True:
+            frame = await page.frame()
+            if frame["type"] == "error":
+                codes.append(frame["code"])
+                if frame["client_key"] == "last":
+                    break
+        assert codes == ["queue_full"] * 19 + ["rate_limited"]
+    assert await QueuedMessage.objects.acount() == 10
+
+
+@pytest.mark.parametrize("slug", ["nobody", "door"])
+async def test_socket_of_no_chat_is_refused(bot, slug):
+    await sync_to_async(BotFactory.create)(slug="door", adapter="webhook")
+    connected, _ = await Page(slug).socket.connect(timeout=10)
+    assert not connected
+
+
+async def test_bot_switched_off_closes_the_chat_but_not_the_socket(bot):
+    async with opened() as page:
+        await page.auth()
+        await Bot.objects.aupdate(enabled=False)
+        await page.send(type="message", text="x", client_key="k1")
+        frame = await page.frame("error")
+        assert (frame["code"], frame["client_key"]) == ("bot_disabled", "k1")
+
+
+async def test_token_is_good_for_its_bot_only(bot, workspace):
+    await sync_to_async(BotFactory.create)(workspace=workspace, slug="other")
+    async with opened() as page:
+        await page.auth()
+    async with opened("other") as page_of_other:
+        await page_of_other.send(type="auth", token=page.token)
+        assert (await page_of_other.frame())["code"] == "invalid_token"
+        assert (await page_of_other.frame("auth_ok"))["token"] != page.token
+
+
+async def test_message_that_nobody_answers_says_so(bot, agent):
+    await agent.bindings.all().adelete()
+    async with opened() as page:
+        assert (await page.say("hello", "k1"))["status"] == "ignored"
+
+
+async def test_conversations_per_person_have_a_history_too(workspace, bot, agent):
+    agent.session_scope = "actor"
+    await agent.asave()
+    async with opened() as page:
+        await page.auth()
+        await page.say("hello", "k1")
+        token = page.token
+    async with opened() as page:
+        assert len((await page.auth(token))["items"]) == 1
+
+
+async def test_messages_at_once_from_many_visitors_all_stream(bot):
+    """Each gets its own reply, whatever the order of everything else."""
+
+    async def visit(number):
+        async with opened() as page:
+            await page.auth()
+            answer = await page.say(f"question {number}", "k")
+            run = await sync_to_async(play)(answer["run_id"])
+            await sync_to_async(run.say)(*f"answer {number}")
+            await sync_to_async(run.complete)()
+            events, end = await page.events_until_end()
+            assert text_of(events) == f"answer {number}"
+            assert end["items"][-1]["text"] == f"answer {number}"
+
+    await asyncio.gather(*(visit(number) for number in range(12)))
+
+
+async def test_reply_leaves_a_delivery_that_the_page_completes(bot):
+    from platforms import outbox
+
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        run = await sync_to_async(play)(answer["run_id"])
+        await sync_to_async(run.say)("hi")
+        await sync_to_async(run.complete)()
+        await page.events_until_end()
+    row = await Delivery.objects.aget()
+    await sync_to_async(outbox.deliver)(row.pk)
+    await row.arefresh_from_db()
+    assert row.status == "delivered"
+
+
+@pytest.mark.urls("platforms.urls")
+def test_page_is_served_without_inline_scripts(client, bot):
+    bot.config = {"greeting": "<b>Welcome</b>"}
+    bot.save()
+    answer = client.get("/chat/web/")
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "Help desk" in page
+    assert "&lt;b&gt;Welcome" in page
+    assert page.count("<script") == 2
+    assert 'type="application/json"' in page
+    assert "/ws/chat/web/" in page
+    assert " onclick=" not in page
+
+
+@pytest.mark.urls("platforms.urls")
+def test_page_of_no_chat_is_not_found(client, bot):
+    BotFactory.create(slug="door", adapter="webhook")
+    BotFactory.create(slug="off", enabled=False)
+    for slug in ("nobody", "door", "off"):
+        assert client.get(f"/chat/{slug}/").status_code == 404
+
+
+def test_strings_of_the_script_are_all_there():
+    from pathlib import Path
+
+    from platforms.chat.strings import chat_strings
+
+    script = Path(visits.__file__).parents[2] / "static" / "chat" / "chat.js"
+    source = script.read_text(encoding="utf-8")
+    used = {word for word in chat_strings() if f"say.{word}" in source}
+    assert {"you", "agent", "queued", "sending", "ignored"} <= used
+    assert "innerHTML" not in source
+    assert "insertAdjacentHTML" not in source
