@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from agents.bindings import check_binding
 from agents.choices import ModelKind
 from agents.config_secrets import mask_config
-from agents.models import Agent, AgentBinding
+from agents.models import Agent, AgentBinding, default_event_types
 from agents.policies import (
     ApprovalPolicy,
     DeliveryPolicy,
@@ -136,6 +136,7 @@ class AgentForm(GrowingForm):
     runner_id = forms.ChoiceField(label=_("Runner"))
     event_types = LinesField(
         label=_("Event types"),
+        initial=default_event_types,
         help_text=_("One per line, such as message.received or message.*"),
     )
     resource_models = forms.MultipleChoiceField(

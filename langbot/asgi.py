@@ -1,22 +1,22 @@
 """The ASGI application: HTTP through Django, WebSockets through Channels."""
 
+# ruff: noqa: E402  Django must be set up before a consumer imports a model
+
 import os
 
+import django
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "langbot.settings")
-
-from django.core.asgi import get_asgi_application
-
-# Django must be set up before a consumer imports a model.
-http_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from langbot.routing import websocket_urlpatterns
-from langbot.threads import KeptThreads
+from langbot.threads import ThreadedHandler
 
 application = ProtocolTypeRouter(
     {
-        "http": KeptThreads(http_application),
+        "http": ThreadedHandler(),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

@@ -42,15 +42,15 @@ def urls() -> dict[str, str]:
     base = conf().public_url.rstrip("/")
     return {
         "admin_url": base + reverse("admin:index"),
-        "chat_url": f"{base}{_chat_prefix()}{BOT}/",
+        "chat_url": base + _chat_path(),
     }
 
 
-def _chat_prefix() -> str:
+def _chat_path() -> str:
     try:
-        return reverse("platforms:chat-page", args=[BOT]).removesuffix(f"{BOT}/")
+        return reverse("platforms:chat-open", args=[BOT])
     except NoReverseMatch:
-        return "/chat/"  # contract.md
+        return f"/chat/{BOT}/"  # another project's URLs
 
 
 def first_run() -> dict[str, str]:

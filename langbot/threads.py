@@ -1,32 +1,42 @@
-"""Keeps the threads that run Django's sync code, and with them their connections.
+"""Runs each request's sync code in one piece, on a thread that is kept.
 
-Django under ASGI makes a thread for each request, and each new thread opens a
-database connection. Here a request borrows a kept thread; none is ever refused.
+Django under ASGI makes a thread for each request, each new thread opens a database
+connection, and an async core under sync middleware hops between threads several
+times. Here a request borrows a kept thread once; none is ever refused.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 KEPT_THREADS = 16
 
 
-class KeptThreads:
-    """ASGI middleware around Django; used from one event loop."""
+class ThreadedHandler(ASGIHandler):
+    """Django's handler with a sync middleware chain; used from one event loop."""
 
-    def __init__(self, application: Any) -> None:
-        self._application = application
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_middleware(is_async=False)
         self._idle: list[ThreadPoolExecutor] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request with its sync code on one borrowed thread."""
         executor = self._idle.pop() if self._idle else ThreadPoolExecutor(1, "request")
         try:
+            # Django enters a context of its own only where none is entered yet.
             async with ThreadSensitiveContext(executor=executor):
-                await self._application(scope, receive, send)
+                await super().__call__(scope, receive, send)
         finally:
             self._give_back(executor)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Run middleware and view together on the request's thread."""
+        return await sync_to_async(self.get_response)(request)
 
     def _give_back(self, executor: ThreadPoolExecutor) -> None:
         if len(self._idle) < KEPT_THREADS:

@@ -6,7 +6,7 @@ the live side may have missed something; Redis only makes it fast.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,9 @@ _FEW = 8  # rows that are read without asking for their sizes first
 _TRIES, _TRY_SECONDS = 3, 0.1  # AG-48
 
 
-async def follow(run_id: UUID, after: int = 0) -> AsyncIterator[dict[str, Any] | None]:
+async def follow(
+    run_id: UUID, after: int = 0
+) -> AsyncGenerator[dict[str, Any] | None, None]:
     """Yield the run's events after `after`; None every 15 s without any.
 
     Ends after the terminal event. Ends before it, too, for a subscriber that stayed
@@ -141,7 +143,7 @@ def run_key_of(run_id: UUID) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some events of a ledger; `is_last`: all there were; `is_end`: all there will be."""
+    """Some events of a ledger: all there were (`is_last`) or will be (`is_end`)."""
 
     events: list[LiveEvent]
     is_last: bool

@@ -34,7 +34,7 @@ def sqlite_database(path: Path) -> dict[str, Any]:
     }
 
 
-def database_from_url(url: str, *, pool_size: int = 10) -> dict[str, Any]:
+def database_from_url(url: str, *, pool_size: int = 20) -> dict[str, Any]:
     """Return Django's settings for `postgresql://user:password@host:port/name`.
 
     Query parameters become connection options. Raises ImproperlyConfigured.

@@ -78,10 +78,10 @@ def _merged(events: Iterable[RunEvent], start: datetime) -> list[Row]:
 
 
 def _row(event: RunEvent, start: datetime) -> Row:
-    data = redact(event.data) if isinstance(event.data, dict) else {}
+    data = event.data if isinstance(event.data, dict) else {}
     detail = ""
     if data and event.type not in _DELTAS:
-        detail = json.dumps(data, indent=2, ensure_ascii=False)[:_LONGEST]
+        detail = json.dumps(redact(data), indent=2, ensure_ascii=False)[:_LONGEST]
     return Row(
         first=event.seq,
         last=event.seq,
@@ -140,7 +140,7 @@ def message_text(message: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)[:500] if value else ""
+    return json.dumps(redact(value), ensure_ascii=False)[:500] if value else ""
 
 
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -45,6 +45,8 @@ class Engine:
         self.node = uuid7()
         self.active: dict[UUID, ActiveRun] = {}
         self.database = DatabaseExecutor("engine")
+        # A thread of its own: a heartbeat never waits behind other queries.
+        self._heartbeat = DatabaseExecutor("heartbeat", 1)
         self.client = stream_client()
         self.outgoing = Outgoing(stream_client())
         self.placement = Placement(self.client)
@@ -86,7 +88,8 @@ class Engine:
         await self.outgoing.drain()
         await self.database(claims.release_runs, self.node)
         await self.database(claims.stop_node, self.node)
-        self.database.shutdown()
+        for executor in (self.database, self._heartbeat):
+            executor.shutdown()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` on the loop; an unexpected error is logged, never lost."""
@@ -230,7 +233,7 @@ class Engine:
 
     async def _beat(self) -> None:
         try:
-            await self.database(claims.beat, self.node)
+            await self._heartbeat(claims.beat, self.node)
             await self._find_cancelled()
         except (DatabaseError, InterfaceError) as error:
             logger.warning("heartbeat failed: %s", error)

@@ -90,8 +90,9 @@ def write_batches(batches: Sequence[Batch]) -> Written:
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
         insert_events(_numbered(held, written.last_seq))
-        for write in [write for batch in held for write in batch.states]:
-            write_state(write)
+        states = [write for batch in held for write in batch.states]
+        for write in sorted(states, key=lambda one: (one.scope_key, one.key)):
+            write_state(write)  # in one order everywhere, so that none deadlock
         closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
         written.promoted, written.deliveries = close_turns(closed, conversations)
     return written

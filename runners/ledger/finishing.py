@@ -19,7 +19,7 @@ from runners.ledger.conversations import Conversation, QueuedMessage, Transcript
 from runners.ledger.events import EventLog
 from runners.ledger.outbox import Delivery
 from runners.ledger.runs import AgentRun
-from runners.ledger.turns import Turn, append_transcript, open_turn
+from runners.ledger.turns import Turn, append_transcripts, open_turn
 
 
 @dataclass(slots=True)
@@ -44,35 +44,52 @@ def close_turns(
         return [], []
     replies = dict(closed)
     runs = AgentRun.objects.select_related("event").filter(pk__in=replies)
-    deliveries = []
-    for run in runs.order_by("pk"):
-        conversation = conversations[run.conversation_id]
-        _write_reply(run, conversation, replies[run.pk])
-        delivery = _reply_delivery(run, conversation, replies[run.pk])
-        if delivery is not None:
-            deliveries.append(delivery.pk)
-    return _promote(conversations), deliveries
+    closing = [
+        Closing(run, conversations[run.conversation_id], replies[run.pk])
+        for run in runs.order_by("pk")
+    ]
+    _write_replies(closing)
+    deliveries = [one for one in map(_reply_delivery, closing) if one is not None]
+    Delivery.objects.bulk_create(deliveries)
+    return _promote(conversations), [delivery.pk for delivery in deliveries]
 
 
-def _write_reply(
-    run: AgentRun, conversation: Conversation, reply: Reply | None
-) -> None:
-    if reply is not None and (reply.text or reply.artifact_refs):
-        _append_reply(run, conversation, reply)
-    if run.status not in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
-        # A failed turn always leaves a visible row (AG-41).
-        item = TranscriptItem(
-            role=Role.SYSTEM,
-            item_type="error",
-            text=failure_text(run),
-            run=run,
-            metadata={"code": run.error_code},
-        )
-        append_transcript(conversation, item)
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A run that has just ended, and what it said."""
+
+    run: AgentRun
+    conversation: Conversation
+    reply: Reply | None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether people have to be told that there is no whole answer."""
+        return self.run.status not in {RunStatus.COMPLETED, RunStatus.CANCELLED}
 
 
-def _append_reply(run: AgentRun, conversation: Conversation, reply: Reply) -> None:
-    event = EventLog.objects.create(
+def _write_replies(closing: Sequence[Closing]) -> None:
+    spoken = [
+        (one, one.reply)
+        for one in closing
+        if one.reply is not None and (one.reply.text or one.reply.artifact_refs)
+    ]
+    sent = [_sent_event(one, reply) for one, reply in spoken]
+    EventLog.objects.bulk_create(sent)
+    items = [
+        (one.conversation, _reply_item(one, reply, event))
+        for (one, reply), event in zip(spoken, sent, strict=True)
+    ]
+    # A failed turn always leaves a visible row (AG-41).
+    items += [
+        (one.conversation, _error_item(one.run)) for one in closing if one.is_failure
+    ]
+    append_transcripts(items)
+
+
+def _sent_event(closing: Closing, reply: Reply) -> EventLog:
+    run, conversation = closing.run, closing.conversation
+    return EventLog(
         workspace_id=run.workspace_id,
         source=f"run:{run.public_id}",
         event_id=f"{run.public_id}:reply",
@@ -86,16 +103,28 @@ def _append_reply(run: AgentRun, conversation: Conversation, reply: Reply) -> No
         trigger_source="system",
         outcome=EventOutcome.RECORDED,
     )
-    item = TranscriptItem(
+
+
+def _reply_item(closing: Closing, reply: Reply, event: EventLog) -> TranscriptItem:
+    return TranscriptItem(
         role=Role.ASSISTANT,
         text=reply.text[: limits().transcript_characters],
         content=reply.content or [{"type": "text", "text": reply.text}],
         artifact_refs=reply.artifact_refs,
         event=event,
-        run=run,
+        run=closing.run,
         metadata={} if reply.complete else {"incomplete": True},
     )
-    append_transcript(conversation, item)
+
+
+def _error_item(run: AgentRun) -> TranscriptItem:
+    return TranscriptItem(
+        role=Role.SYSTEM,
+        item_type="error",
+        text=failure_text(run),
+        run=run,
+        metadata={"code": run.error_code},
+    )
 
 
 def failure_text(run: AgentRun) -> str:
@@ -105,18 +134,17 @@ def failure_text(run: AgentRun) -> str:
     }
 
 
-def _reply_delivery(
-    run: AgentRun, conversation: Conversation, reply: Reply | None
-) -> Delivery | None:
+def _reply_delivery(closing: Closing) -> Delivery | None:
+    run, conversation, reply = closing.run, closing.conversation, closing.reply
     policy = (run.snapshot or {}).get("delivery_policy", {})
     if run.bot_id is None or run.dry_run or not policy.get("reply", True):
         return None
     text = reply.text if reply else ""
-    if run.status not in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+    if closing.is_failure:
         text = f"{text}\n\n{failure_text(run)}".strip()
     if not text and not (reply and reply.artifact_refs):
         return None
-    return Delivery.objects.create(
+    return Delivery(
         workspace_id=run.workspace_id,
         run=run,
         conversation=conversation,

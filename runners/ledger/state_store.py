@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import F, Q
+from django.db import connection
+from django.db.models import Q
 from django.db.models.functions import Now
 from pydantic_core import to_json
 
@@ -70,24 +71,27 @@ def list_keys(scope_key: str, prefix: str, limit: int) -> tuple[list[str], bool]
 
 
 def write_state(write: StateWrite) -> None:
-    """Insert or replace a value, raising its version."""
-    row, created = RunnerState.objects.get_or_create(
-        scope_key=write.scope_key,
-        key=write.key,
-        defaults={
-            "workspace_id": write.workspace_id,
-            "runner_id": write.runner_id,
-            "scope": write.scope,
-            "value": write.value,
-        },
-    )
-    if not created:
-        RunnerState.objects.filter(pk=row.pk).update(
-            value=write.value,
-            version=F("version") + 1,
-            expires_at=None,
-            updated_at=datetime.now(UTC),
-        )
+    """Insert or replace a value, raising its version; one statement."""
+    table = connection.ops.quote_name(RunnerState._meta.db_table)
+    sql = f"""
+        INSERT INTO {table} (workspace_id, runner_id, scope, scope_key, key, value,
+            version, expires_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, 1, NULL, %s)
+        ON CONFLICT (scope_key, key) DO UPDATE SET value = excluded.value,
+            version = {table}.version + 1, expires_at = NULL,
+            updated_at = excluded.updated_at
+    """  # noqa: S608  only the name of our own table is interpolated
+    values: list[Any] = [
+        write.workspace_id,
+        write.runner_id,
+        write.scope,
+        write.scope_key,
+        write.key,
+        connection.ops.adapt_json_value(write.value, None),
+        connection.ops.adapt_datetimefield_value(datetime.now(UTC)),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
 
 
 def delete_state(scope_key: str, key: str) -> bool:

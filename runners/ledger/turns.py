@@ -1,5 +1,6 @@
 """Opening a turn: the user's transcript row, the run and its first ledger event."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -44,7 +45,7 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
     )
     insert_events([(run.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
     if is_message(turn.event):
-        append_transcript(conversation, user_item(turn.event, run))
+        append_transcripts([(conversation, user_item(turn.event, run))])
     return run
 
 
@@ -68,10 +69,14 @@ def user_item(event: EventLog, run: AgentRun) -> TranscriptItem:
     )
 
 
-def append_transcript(conversation: Conversation, item: TranscriptItem) -> None:
-    """Give the item the next number of its locked conversation and save it."""
-    conversation.transcript_seq += 1
-    conversation.save(update_fields=["transcript_seq", "updated_at"])
-    item.conversation = conversation
-    item.seq = conversation.transcript_seq
-    item.save(force_insert=True)
+def append_transcripts(items: Sequence[tuple[Conversation, TranscriptItem]]) -> None:
+    """Give each item the next number of its locked conversation and save them."""
+    for conversation, item in items:
+        conversation.transcript_seq += 1
+        item.conversation = conversation
+        item.seq = conversation.transcript_seq
+    TranscriptItem.objects.bulk_create([item for _, item in items])
+    for conversation in {one.pk: one for one, _ in items}.values():
+        Conversation.objects.filter(pk=conversation.pk).update(
+            transcript_seq=conversation.transcript_seq, updated_at=datetime.now(UTC)
+        )

@@ -75,7 +75,7 @@ def test_every_save_is_a_version_by_its_author(api_client, user):
 
 
 def test_versions_of_another_workspace_do_not_exist(api_client, agent):
-    foreign = AgentFactory()
+    foreign = AgentFactory.create()
     url = f"{AGENTS}{foreign.public_id}/versions/"
     assert api_client.get(url).status_code == 404
 
@@ -110,7 +110,7 @@ def test_a_taken_slug_is_refused(api_client, foreign_slug):
 
 @pytest.fixture
 def foreign_slug(db):
-    return AgentFactory().slug
+    return AgentFactory.create().slug
 
 
 def test_put_by_slug_creates_then_replaces(api_client):

@@ -11,7 +11,7 @@ def post(client, **values):
 
 
 def test_a_binding_reads_back_and_changes(api_client, agent):
-    bot = BotFactory(workspace=agent.workspace)
+    bot = BotFactory.create(workspace=agent.workspace)
     created = post(
         api_client,
         agent=agent.slug,
@@ -58,7 +58,7 @@ def test_wrong_fields_are_named(api_client, agent, values):
 
 
 def test_a_tie_is_refused_on_create_and_on_change(api_client, agent):
-    other = AgentFactory(workspace=agent.workspace)
+    other = AgentFactory.create(workspace=agent.workspace)
     assert post(api_client, agent=agent.slug, scope="workspace").status_code == 201
     tied = post(api_client, agent=other.slug, scope="workspace")
     assert tied.status_code == 400
@@ -71,7 +71,7 @@ def test_a_tie_is_refused_on_create_and_on_change(api_client, agent):
 
 
 def test_an_agent_of_another_workspace_cannot_be_bound(api_client, workspace):
-    foreign = AgentFactory()
+    foreign = AgentFactory.create()
     for name in (foreign.slug, str(foreign.public_id)):
         assert post(api_client, agent=name, scope="workspace").status_code == 400
 

@@ -50,7 +50,7 @@ def test_online_says_whether_a_connection_serves_us(api_client, workspace):
     connect(shared, None)
     connect(own, workspace)
     connect(gone, workspace, "offline")
-    connect(elsewhere, WorkspaceFactory(slug="elsewhere"))
+    connect(elsewhere, WorkspaceFactory.create(slug="elsewhere"))
     assert ids(api_client) == {
         shared.runner_id: True,
         own.runner_id: True,
@@ -60,7 +60,7 @@ def test_online_says_whether_a_connection_serves_us(api_client, workspace):
 
 
 def test_runners_of_another_workspace_do_not_exist(api_client):
-    row = descriptor("theirs", workspace=WorkspaceFactory(slug="elsewhere"))
+    row = descriptor("theirs", workspace=WorkspaceFactory.create(slug="elsewhere"))
     assert ids(api_client) == {}
     assert api_client.get(f"{RUNNERS}{row.runner_id}/").status_code == 404
 

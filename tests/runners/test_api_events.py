@@ -9,7 +9,7 @@ EVENTS = "/api/v1/events/"
 
 @pytest.fixture
 def bot(workspace):
-    return BotFactory(workspace=workspace)
+    return BotFactory.create(workspace=workspace)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_wrong_fields_are_named_and_nothing_is_written(send, bound, content):
 
 
 def test_a_bot_of_another_workspace_is_unknown(send, bound):
-    foreign = BotFactory(workspace=AgentFactory().workspace)
+    foreign = BotFactory.create(workspace=AgentFactory.create().workspace)
     assert send(bot=foreign.slug).status_code == 400
     assert send(bot=str(foreign.public_id)).status_code == 400
 

@@ -245,7 +245,7 @@ def test_an_event_with_the_key_lands_in_the_conversation(
 
 
 def test_a_bots_conversation_asks_the_bots_binding(api_client, agent):
-    bot = BotFactory(workspace=agent.workspace)
+    bot = BotFactory.create(workspace=agent.workspace)
     AgentBinding.objects.create(agent=agent, scope="bot", scope_ref=bot.slug)
     content = {"key": "room/1 ü", "bot": bot.slug}
     room = api_client.post(CONVERSATIONS, content, format="json").json()
@@ -259,7 +259,7 @@ def test_a_bots_conversation_asks_the_bots_binding(api_client, agent):
 
 
 def test_foreign_conversations_and_messages_do_not_exist(api_client, say):
-    elsewhere = WorkspaceFactory(slug="elsewhere")
+    elsewhere = WorkspaceFactory.create(slug="elsewhere")
     foreign = Conversation.objects.create(workspace=elsewhere, key="k")
     event = EventLog.objects.create(
         workspace=elsewhere,
@@ -273,7 +273,7 @@ def test_foreign_conversations_and_messages_do_not_exist(api_client, say):
     message = QueuedMessage.objects.create(
         conversation=foreign,
         event=event,
-        agent=AgentFactory(workspace=elsewhere),
+        agent=AgentFactory.create(workspace=elsewhere),
     )
     for path in (
         f"{CONVERSATIONS}{foreign.public_id}/",

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_run_shows_what_happened(api_client, start, agent):
 
 def test_runs_are_filtered(api_client, start, agent):
     first, second = ledger.begin(start()), start()
-    other = start(agent=AgentFactory(workspace=agent.workspace))
+    other = start(agent=AgentFactory.create(workspace=agent.workspace))
     ledger.complete(first)
 
     def found(**query):
@@ -85,7 +86,13 @@ def test_labels_and_notes_are_all_that_changes(api_client, start):
         url_of(run), {"notes": "x"}, format="json", headers={"If-Match": '"old"'}
     )
     assert stale.status_code == 412
-    for wrong in ({"labels": "x"}, {"labels": [{}]}, {"notes": []}, {"unknown": 1}):
+    refusals: list[dict[str, Any]] = [
+        {"labels": "x"},
+        {"labels": [{}]},
+        {"notes": []},
+        {"unknown": 1},
+    ]
+    for wrong in refusals:
         refused = api_client.patch(url_of(run), wrong, format="json")
         assert refused.status_code == 400
 
@@ -148,7 +155,7 @@ def test_an_ended_stream_with_nothing_left_is_204(api_client, start):
 
 def test_unknown_and_foreign_runs_do_not_exist(api_client, start, agent):
     run = start()
-    foreign = AgentFactory().workspace
+    foreign = AgentFactory.create().workspace
     AgentRun.objects.filter(pk=run.pk).update(workspace=foreign)
     for run_id in (run.public_id, uuid4()):
         for tail in ("", "events/", "stream/"):
@@ -157,7 +164,7 @@ def test_unknown_and_foreign_runs_do_not_exist(api_client, start, agent):
 
 
 def test_deliveries_are_listed_with_their_attempts(api_client, agent):
-    bot = BotFactory(workspace=agent.workspace)
+    bot = BotFactory.create(workspace=agent.workspace)
     AgentBinding.objects.create(agent=agent, scope="bot", scope_ref=bot.slug)
     event = {
         "type": "message.received",
@@ -176,7 +183,7 @@ def test_deliveries_are_listed_with_their_attempts(api_client, agent):
     assert (row["attempts"], row["attempt_log"]) == (1, [{"error": "refused"}])
     assert api_client.get(f"{DELIVERIES}{row['id']}/").json() == row
     assert api_client.get(f"{DELIVERIES}?status=failed").json()["results"] == []
-    Delivery.objects.update(workspace=AgentFactory().workspace)
+    Delivery.objects.update(workspace=AgentFactory.create().workspace)
     assert api_client.get(f"{DELIVERIES}{row['id']}/").status_code == 404
 
 

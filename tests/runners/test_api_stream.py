@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from subprocess import Popen
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -72,7 +73,7 @@ def url_of(run):
 
 def read(response):
     """Yield (id, event, data) as an EventSource would."""
-    fields: dict = {}
+    fields: dict[str, str] = {}
     for line in response.iter_lines():
         if line:
             name, _, value = line.partition(":")
@@ -210,8 +211,14 @@ def test_a_queued_message_streams_its_own_run(web, agent):
 
 def test_streams_and_waits_hold_no_database_connection(web, run, agent):
     """The pool has ten connections; thirty clients wait and others are still served."""
-    open_streams = []
-    waiting = []
+    open_streams: list[Any] = []
+    codes: list[int] = []
+
+    def wait():
+        url = f"{web.base_url}/api/v1/agents/{agent.public_id}/test/?wait=3"
+        headers, content = dict(web.headers), {"text": "x"}
+        return httpx.post(url, json=content, headers=headers, timeout=20).status_code
+
     with httpx.Client(
         base_url=web.base_url, headers=web.headers, timeout=20
     ) as clients:
@@ -220,17 +227,7 @@ def test_streams_and_waits_hold_no_database_connection(web, run, agent):
             response = stream.__enter__()
             assert next(read(response))[1] == "run.queued"
             open_streams.append(stream)
-        for _ in range(10):
-            waiting.append(
-                in_background(
-                    lambda: httpx.post(
-                        f"{web.base_url}/api/v1/agents/{agent.public_id}/test/?wait=3",
-                        json={"text": "x"},
-                        headers=dict(web.headers),
-                        timeout=20,
-                    )
-                )
-            )
+        waiting = [in_background(lambda: codes.append(wait())) for _ in range(10)]
         time.sleep(1)
         started = time.monotonic()
         assert web.get("/api/v1/runs/").status_code == 200
@@ -240,3 +237,4 @@ def test_streams_and_waits_hold_no_database_connection(web, run, agent):
             stream.__exit__(None, None, None)
         for thread in waiting:
             thread.join()
+    assert codes == [201] * 10

@@ -2,6 +2,7 @@ import asyncio
 import json
 import random
 from contextlib import aclosing
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -90,7 +91,7 @@ async def test_an_ended_run_is_read_from_its_ledger(start, engine, own_hub):
 
 async def test_live_events_come_at_once(start, engine, own_hub):
     run = await start()
-    seen: list = []
+    seen: list[Any] = []
     reader = asyncio.create_task(collect(run, into=seen))
     await until(lambda: len(seen) == 1)
     await asyncio.sleep(0.1)
@@ -126,7 +127,7 @@ async def test_what_was_never_published_is_noticed(start, engine, own_hub):
 
 async def test_a_repeat_in_the_stream_is_dropped(start, engine, own_hub):
     run = await start()
-    seen: list = []
+    seen: list[Any] = []
     reader = asyncio.create_task(collect(run, into=seen))
     await until(lambda: own_hub.subscribers == 1)
     await engine(ledger.write, run, "a")
@@ -143,7 +144,8 @@ async def test_an_entry_that_is_no_event_does_no_harm(start, engine, own_hub):
     reader = asyncio.create_task(collect(run))
     await until(lambda: own_hub.subscribers == 1)
     for fields in ({b"x": b"1"}, {b"e": b"{"}, {b"e": b"\xff"}, {b"e": b"7"}):
-        quick_client().xadd(run_live(run.public_id), fields, id="1-*")
+        broken: dict[Any, Any] = dict(fields)
+        quick_client().xadd(run_live(run.public_id), broken, id="1-*")
     last = await engine(ledger.complete, run)
     assert seqs(await reader) == list(range(1, last + 1))
 
@@ -164,7 +166,7 @@ async def test_silence_is_a_heartbeat_that_reads_the_ledger(
 ):
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.3)
     run = await start()
-    beats: list = []
+    beats: list[Any] = []
     async with asyncio.timeout(10), aclosing(follow(run.public_id)) as events:
         async for event in events:
             beats.append(event)
@@ -209,7 +211,7 @@ async def _each(batches):
 
 async def test_a_pause_below_the_limit_loses_nothing(start, engine, own_hub):
     run = await start()
-    got: list = []
+    got: list[Any] = []
     async with asyncio.timeout(20), aclosing(follow_batches(run.public_id)) as batches:
         got += [event.seq for event in await anext(batches)]
         await engine(ledger.write, run, "now live")
@@ -247,7 +249,7 @@ async def test_readers_that_come_and_go_see_every_event_once(
 
 
 async def _restless(run, dice):
-    seen: list = []
+    seen: list[Any] = []
     while True:
         await asyncio.sleep(dice.random() * 0.1)
         patience = dice.randrange(1, 40)
@@ -276,7 +278,7 @@ def test_an_event_is_one_line_of_json(agent):
 
 async def test_a_marker_without_the_event_sends_to_the_ledger(start, engine, own_hub):
     run = await start()
-    seen: list = []
+    seen: list[Any] = []
     reader = asyncio.create_task(collect(run, into=seen))
     await until(lambda: own_hub.subscribers == 1)
     await engine(ledger.write, run, "large", publish=False)
@@ -291,7 +293,7 @@ async def test_pages_of_large_events_are_bounded(start, engine, own_hub):
     for _ in range(6):
         await engine(ledger.write, run, *["x" * 700_000] * 3, publish=False)
     last = await engine(ledger.complete, run, publish=False)
-    got: list = []
+    got: list[Any] = []
     async with aclosing(follow_batches(run.public_id)) as batches:
         async for batch in batches:
             got += [event.seq for event in batch]

@@ -31,13 +31,13 @@ def write(run, *texts, publish=True):
     return _write(run, events, None, publish=publish)
 
 
-def complete(run, text="done", publish=True, **reply):
+def complete(run, text="done", *, publish=True, **reply):
     """End a run with a reply."""
     ending = Ending(RunStatus.COMPLETED, reply=Reply(text, **reply))
     return _write(run, [ending.event()], ending, publish=publish)
 
 
-def fail(run, code="runner.error", publish=True):
+def fail(run, code="runner.error", *, publish=True):
     """End a run without a reply."""
     ending = Ending(RunStatus.FAILED, code, "it broke", retryable=True)
     return _write(run, [ending.event()], ending, publish=publish)

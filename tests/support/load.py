@@ -127,7 +127,7 @@ def most_at_once(run_ids: Sequence[int]) -> int:
     return most
 
 
-def streamed_text(run: AgentRun) -> str:
+def text_of_deltas(run: AgentRun) -> str:
     """Return what the ledger's deltas of a run add up to."""
     deltas = RunEvent.objects.filter(run=run, type=EventType.MESSAGE_DELTA)
     return "".join(event.data["text"] for event in deltas.order_by("seq"))

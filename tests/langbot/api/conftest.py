@@ -25,4 +25,4 @@ def make_client(db):
 @pytest.fixture
 def foreign_agent(db):
     """An agent of another workspace."""
-    return AgentFactory(workspace=WorkspaceFactory(slug="elsewhere"))
+    return AgentFactory.create(workspace=WorkspaceFactory.create(slug="elsewhere"))

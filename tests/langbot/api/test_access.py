@@ -110,7 +110,7 @@ def test_scopes_limit_a_token(make_client, workspace, agent):
 
 
 def test_a_session_works_in_the_default_workspace(user, agent):
-    other = AgentFactory(workspace=WorkspaceFactory(slug="another"))
+    other = AgentFactory.create(workspace=WorkspaceFactory.create(slug="another"))
     other.workspace.memberships.create(user=user)
     client = APIClient()
     client.force_login(user)

@@ -1,4 +1,5 @@
 import threading
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -50,7 +51,7 @@ def test_an_unchanged_object_is_304(api_client, url):
 def test_of_two_patches_of_one_state_one_wins(api_client, url):
     for round_number in range(10):
         tag = api_client.get(url)["ETag"]
-        codes: list = []
+        codes: list[Any] = []
 
         def send(name, tag=tag, codes=codes):
             try:

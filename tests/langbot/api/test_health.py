@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.migrations.executor import MigrationExecutor
 
 from agents.models import PluginConnection
 from agents.registry.tokens import create_plugin_token
@@ -32,7 +33,7 @@ def no_redis(settings):
     quick_client.cache_clear()
 
 
-def ask(client, full=False):
+def ask(client, *, full=False):
     return client.get("/readyz" + ("?full=1" if full else ""))
 
 
@@ -43,7 +44,7 @@ def test_the_process_is_up_without_touching_anything(client):
 
 def test_ready_and_complete(client, alive):
     for full in (False, True):
-        response = ask(client, full)
+        response = ask(client, full=full)
         assert response.status_code == 200
         assert set(response.json().values()) == {"ok"}
 
@@ -77,9 +78,9 @@ def test_a_connection_of_a_dead_web_process_does_not_count(client, alive):
 
 def test_missing_migrations_are_not_ready(client, alive, monkeypatch):
     monkeypatch.setattr(
-        health.MigrationExecutor, "migration_plan", lambda *_: [("a migration", False)]
+        MigrationExecutor, "migration_plan", lambda *_: [("a migration", False)]
     )
-    monkeypatch.setitem(health._seen, "migrated", False)
+    monkeypatch.setattr(health, "_seen", {"migrated": False})
     response = ask(client)
     assert response.status_code == 503
     assert response.json()["status"] == "unavailable"

@@ -1,5 +1,6 @@
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -102,7 +103,7 @@ def test_old_keys_are_purged(api_client):
 def test_of_equal_requests_at_once_one_works(api_client):
     """Ten rounds of eight requests: one row each, and only 201 or 409 answers."""
     for number in range(10):
-        answers: list = []
+        answers: list[Any] = []
         barrier = threading.Barrier(8)
         arguments = (api_client, body(slug=f"s{number}"), number, barrier, answers)
         threads = [threading.Thread(target=_send, args=arguments) for _ in range(8)]

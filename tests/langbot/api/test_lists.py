@@ -8,7 +8,7 @@ AGENTS = "/api/v1/agents/"
 
 @pytest.fixture
 def slugs(workspace):
-    rows = [AgentFactory(workspace=workspace, slug=f"a{n}") for n in range(7)]
+    rows = [AgentFactory.create(workspace=workspace, slug=f"a{n}") for n in range(7)]
     return [row.slug for row in reversed(rows)]
 
 
@@ -40,14 +40,14 @@ def test_the_way_back_shows_the_same_pages(api_client, slugs):
 
 def test_new_and_removed_rows_shift_no_page(api_client, workspace, slugs):
     first = api_client.get(f"{AGENTS}?limit=3").json()
-    AgentFactory(workspace=workspace)
+    AgentFactory.create(workspace=workspace)
     Agent.objects.filter(slug=slugs[2]).delete()
     second = api_client.get(first["next"]).json()
     assert [row["slug"] for row in second["results"]] == slugs[3:6]
 
 
 def test_filters_survive_paging(api_client, workspace, slugs):
-    AgentFactory(workspace=workspace, enabled=False)
+    AgentFactory.create(workspace=workspace, enabled=False)
     pages = walk(api_client, f"{AGENTS}?limit=3&enabled=true")
     assert [slug for page in pages for slug in page] == slugs
 
@@ -57,7 +57,7 @@ def test_a_list_asks_the_same_few_questions(
     api_client, workspace, count, django_assert_max_num_queries
 ):
     for _ in range(count):
-        AgentFactory(workspace=workspace)
+        AgentFactory.create(workspace=workspace)
     api_client.get(AGENTS)  # notes the token's use
     with django_assert_max_num_queries(2):
         assert len(api_client.get(AGENTS).json()["results"]) == count

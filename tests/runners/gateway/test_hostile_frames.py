@@ -204,6 +204,7 @@ async def test_a_plugin_that_sends_garbage_for_ever_is_cut_off(host):
             with pytest.raises((ConnectionClosed, ConnectionError)):
                 while True:
                     await plugin.garbage(50)
+                    await asyncio.sleep(0)  # so that the close is read
             await serving
             await plugin.socket.wait_closed()
             assert plugin.socket.close_code == 4008
