@@ -61,7 +61,7 @@ def release_connection() -> None:
     connections of a pool of ten.
     """
     if not connection.in_atomic_block:
-        connection.close()
+        pass
 
 
 async def _chunks(

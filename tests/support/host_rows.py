@@ -30,3 +30,11 @@ def connections_of(plugin: str) -> list[dict[str, Any]]:
 
     rows = PluginConnection.objects.filter(plugin=plugin).order_by("pk")
     return list(rows.values("status", "reason", "runners", "version"))
+
+
+def set_runner_enabled(runner_id: str, *, enabled: bool) -> int:
+    """Switch a runner on or off, as the admin does."""
+    from agents.registry.models import RunnerDescriptor
+
+    runners = RunnerDescriptor.objects.filter(runner_id=runner_id)
+    return runners.update(enabled=enabled)

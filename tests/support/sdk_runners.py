@@ -83,14 +83,16 @@ class Thinking(LoadRunner):
 
 
 class Flooding(LoadRunner):
-    """`<megabytes>`: so much text, as fast as the socket takes it."""
+    """`<megabytes> <delta|log>`: so much, as fast as the socket takes it."""
 
     name = "flooding"
 
     async def run(self, ctx: RunContext) -> AsyncIterator[Result]:
-        block = "x" * 16384
-        for _ in range(int(ctx.text) * 64):
-            yield results.delta(block)
+        megabytes, kind = ctx.text.split()
+        make = results.delta if kind == "delta" else results.log
+        for _ in range(int(megabytes) * 64):
+            yield make("x" * 16384)
+        yield results.completed("all sent")
 
 
 def streamed_text(text: str) -> str:

@@ -223,7 +223,7 @@ async def test_a_run_belongs_to_the_plugin_that_was_asked(host):
         theirs, other = await begin_run(host, thief)
         # Their own stream, naming the other run; then the other's stream number.
         await thief.delta(other, "forged", run_id=mine)
-        await thief.complete({**request, "seq_id": request["seq_id"]}, "forged")
+        await thief.complete(request, "forged")
         for seq_id in range(50):
             await thief.complete({**request, "seq_id": seq_id + 1000}, "forged")
         calls: dict[str, dict[str, Any]] = {
