@@ -7,3 +7,10 @@ class ArtifactsConfig(AppConfig):
     label = "langbot_artifacts"
     verbose_name = _("Artifacts")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from artifacts import store
+        from langbot.core import retention
+
+        retention.register("artifacts", store.purge_expired)
+        retention.register("blobs without artifact", store.purge_orphans)

@@ -1,65 +1,151 @@
-"""Whether reading a page of history stays as fast when the history grows."""
+"""Whether reading a page of history stays as fast when the history grows.
 
-import itertools
+Run as its own process (`python -m benchmarks.history`), on the database that
+DATABASE_URL names or on a new SQLite file; prints JSON.
+"""
+
+import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 SIZES = (10**3, 10**5, 10**6)
 QUICK_SIZES = (10**3, 10**4)
 PAGE_LIMIT = 50
-# How often each kind of page is read at each size; the median counts.
-_REPEATS = 30
+_REPEATS = 50  # of each page at each size; the median counts
+
+# Rows as the ledger writes them, without their run and event.
+_FILL = """
+    WITH RECURSIVE numbers(n) AS (
+        SELECT %s UNION ALL SELECT n + 1 FROM numbers WHERE n < %s
+    )
+    INSERT INTO {table} (public_id, created_at, conversation_id, seq, role, item_type,
+        text, content, artifact_refs, actor_id, actor_name, metadata)
+    SELECT {uuid}, %s, %s, n, 'user', 'message', 'message number ' || n,
+        '[{{"type": "text", "text": "a message"}}]', '[]', '', '', '{{}}'
+    FROM numbers
+"""
+_UUID = {
+    "sqlite": "printf('%%032x', n)",
+    "postgresql": "CAST(lpad(to_hex(n), 32, '0') AS uuid)",
+}
 
 
-class History(Protocol):
+class GrowingConversation:
     """One conversation in a real database, read by the real service."""
 
+    def __init__(self) -> None:
+        from langbot.core.models import Workspace
+        from runners.models import Conversation
+
+        workspace, _ = Workspace.objects.get_or_create(slug="benchmark-history")
+        key = f"history-{time.time_ns()}"
+        self._row = Conversation.objects.create(workspace=workspace, key=key)
+        self._size = 0
+
     def grow_to(self, size: int) -> None:
-        """Add transcript items until the conversation has `size`."""
+        """Add items until the conversation has `size`."""
+        from datetime import UTC, datetime
 
-    def page(self, before_cursor: str | None, limit: int) -> Any:
-        """Read one page backwards; has `next_cursor` when there is more."""
+        from django.db import connection
+
+        from runners.models import TranscriptItem
+
+        sql = _FILL.format(
+            table=TranscriptItem._meta.db_table, uuid=_UUID[connection.vendor]
+        )
+        now = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [self._size + 1, size, now, self._row.pk])
+            cursor.execute("ANALYZE")
+        self._size = size
+
+    def seconds(self, before: int | None) -> float:
+        """Return the median time to read the page before `before`."""
+        from runners.ledger.history import transcript_page
+
+        times = []
+        for _ in range(_REPEATS):
+            began = time.perf_counter()
+            page = transcript_page(self._row.pk, before=before, limit=PAGE_LIMIT)
+            times.append(time.perf_counter() - began)
+            assert len(page.items) == PAGE_LIMIT
+        return statistics.median(times)
+
+    def remove(self) -> None:
+        """Delete the conversation and its items."""
+        self._row.delete()
 
 
-@dataclass(frozen=True, slots=True)
-class PageTimes:
-    """Median seconds to read the newest page and one in the middle."""
-
-    size: int
-    newest: float
-    middle: float
-
-
-def measure_history(
-    history: History,
-    middle_cursor: Callable[[int], str],
-    sizes: Sequence[int] = SIZES,
-) -> list[PageTimes]:
-    """Read pages at each size; `middle_cursor` names the middle of so many items."""
+def measure(sizes: Sequence[int]) -> list[dict[str, float]]:
+    """Return the median seconds of the newest and of a middle page at each size."""
+    conversation = GrowingConversation()
     found = []
-    for size in sizes:
-        history.grow_to(size)
-        newest = _median_seconds(history, None)
-        middle = _median_seconds(history, middle_cursor(size))
-        found.append(PageTimes(size, newest, middle))
+    try:
+        for size in sizes:
+            conversation.grow_to(size)
+            conversation.seconds(None)
+            found.append(
+                {
+                    "size": size,
+                    "newest": conversation.seconds(None),
+                    "middle": conversation.seconds(size // 2),
+                }
+            )
+    finally:
+        conversation.remove()
     return found
 
 
-def _median_seconds(history: History, cursor: str | None) -> float:
-    history.page(cursor, PAGE_LIMIT)
-    times = []
-    for _ in itertools.repeat(None, _REPEATS):
-        began = time.perf_counter()
-        history.page(cursor, PAGE_LIMIT)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def growth(times: Sequence[dict[str, float]]) -> float:
+    """Return how many times slower the worst size is than the smallest one."""
+    return max(
+        item[page] / times[0][page] for item in times for page in ("newest", "middle")
+    )
 
 
-def growth(times: Sequence[PageTimes]) -> float:
-    """Return how many times slower the worst size is than the best."""
-    newest = [item.newest for item in times]
-    middle = [item.middle for item in times]
-    return max(max(newest) / min(newest), max(middle) / min(middle))
+def measure_in_process(deployment: str, *, quick: bool) -> dict[str, Any]:
+    """Measure in a process of its own, on the database of the deployment."""
+    command = [sys.executable, "-m", "benchmarks.history"]
+    command += ["--quick"] if quick else []
+    with tempfile.TemporaryDirectory(prefix="langbot-history-") as folder:
+        environment = os.environ | {
+            "LANGBOT_DATA_DIR": folder,
+            "DJANGO_SETTINGS_MODULE": "langbot.settings",
+        }
+        if deployment == "embedded":
+            environment.pop("DATABASE_URL", None)
+        done = subprocess.run(
+            command,
+            check=True,
+            cwd=Path(__file__).resolve().parents[1],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    times = json.loads(done.stdout.splitlines()[-1])
+    return {"pages": times, "growth": growth(times)}
+
+
+def main() -> None:
+    """Migrate, measure and print one line of JSON."""
+    import django
+    from django.core.management import call_command
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    django.setup()
+    call_command("migrate", verbosity=0)
+    print(json.dumps(measure(QUICK_SIZES if options.quick else SIZES)))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benchmarks.deployments import DEPLOYMENTS
+from benchmarks.history import measure_in_process
 from benchmarks.load import Host, Load, LoadResult
 from benchmarks.measure import interleave, median_of, memory
 from benchmarks.plugins import SDK_PLUGIN
@@ -141,9 +143,19 @@ def _pss(found: Mapping[str, Mapping[str, int]]) -> int:
     return sum(sizes["pss"] for role, sizes in found.items() if role != "plugin")
 
 
+async def history(hosts: Sequence[Host], plan: Plan) -> Results:
+    """Measure history pages while the conversation grows; no plugin takes part."""
+    ours = [host.name for host in hosts if host.name in DEPLOYMENTS]
+    return {
+        name: await asyncio.to_thread(measure_in_process, name, quick=plan.rounds == 1)
+        for name in ours
+    }
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": throughput,
     "stream": stream,
     "latency": latency,
     "memory": waiting_memory,
+    "history": history,
 }

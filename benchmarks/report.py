@@ -11,6 +11,7 @@ STREAM_FLOOR = 0.33
 CPU_LIMIT_MICROSECONDS = 140
 LATENCY_LIMIT_SECONDS = 0.040
 WAITING_LIMIT_BYTES = 20 * 1024
+HISTORY_GROWTH_LIMIT = 2.0
 IDLE_LIMIT_BYTES = 350 * 2**20
 
 
@@ -45,6 +46,8 @@ def lines(results: Mapping[str, Any]) -> list[Line]:
             found += _latency(part)
         elif name == "memory":
             found += _memory(part)
+        elif name == "history":
+            found += _history(part)
     return found
 
 
@@ -94,6 +97,15 @@ def _memory(part: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(host, "idle memory", f"{idle / 2**20:.0f} MiB", None, kept)
         kept = _at_most(host, one, WAITING_LIMIT_BYTES)
         yield Line(host, "per waiting run", f"{one / 1024:.1f} KiB", None, kept)
+
+
+def _history(part: Mapping[str, Any]) -> Iterator[Line]:
+    for host, found in part.items():
+        for page in found["pages"]:
+            what = f"history page at {page['size']:,}"
+            yield Line(host, what, f"{page['newest'] * 1000:.1f} ms")
+        kept = _at_most(host, found["growth"], HISTORY_GROWTH_LIMIT)
+        yield Line(host, "history page growth", f"{found['growth']:.2f}x", None, kept)
 
 
 def _shown(host: str, ratio: float | None) -> float | None:

@@ -1,10 +1,11 @@
 """`/healthz`: this process serves. `/readyz`: the host can do its work."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 
 from agents.choices import ConnectionStatus
@@ -81,7 +82,7 @@ def _redis() -> bool:
 
 
 def _workers() -> bool:
-    alive_since = datetime.now(UTC) - timedelta(seconds=limits().node_dead_seconds)
+    alive_since = Now() - timedelta(seconds=limits().node_dead_seconds)
     nodes = WorkerNode.objects.filter(heartbeat_at__gt=alive_since, stopped_at=None)
     try:
         return nodes.exists()

@@ -306,7 +306,9 @@ def _write(name: str, line: bytes) -> None:
         os.write(sys.stdout.fileno(), f"{name:<10} ".encode() + line + b"\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, supervisor: type[Supervisor] = Supervisor
+) -> int:
     """Run the supervisor; returns 1 when it could not start."""
     parser = argparse.ArgumentParser(prog="python -m langbot.supervisor")
     parser.add_argument("--data-dir", type=Path, required=True)
@@ -317,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Options(**vars(parser.parse_args(argv)))
     os.umask(0o077)  # the data folder holds people's words and the keys
     try:
-        return Supervisor(options).run()
+        return supervisor(options).run()
     except (SupervisorError, valkey.ValkeyError) as error:
         print(f"runlangbot: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1

@@ -147,7 +147,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _follow_run(self, run_id: UUID) -> bool:
         """Stream a run's events after the last one sent; whether its end was seen."""
         after = self._read.get(str(run_id), 0)
-        async with contextlib.aclosing(follow(run_id, after)) as events:  # type: ignore[type-var]  # it is an async generator
+        async with contextlib.aclosing(follow(run_id, after)) as events:
             async for event in events:
                 if event is None:
                     await self._tell("heartbeat")

@@ -11,7 +11,11 @@ from rest_framework.test import APIClient
 
 from tests.environment import ENVIRONMENT, half
 from tests.factories import AgentFactory, WorkspaceFactory
-from tests.support.host import host, shared_host  # noqa: F401 - fixtures
+
+# Before their import: their asserts then show values.
+pytest.register_assert_rewrite("tests.support")
+
+from tests.support.host import host, shared_host  # noqa: E402, F401 - fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")

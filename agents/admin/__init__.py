@@ -1,5 +1,5 @@
 """Admin of agents, runners and models; importing it registers everything."""
 
-from agents.admin import agents, registry, resources
+from agents.admin import agents, bindings, registry, resources, versions
 
-__all__ = ["agents", "registry", "resources"]
+__all__ = ["agents", "bindings", "registry", "resources", "versions"]

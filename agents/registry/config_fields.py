@@ -163,7 +163,9 @@ def _json(builder: _Builder, item: ConfigItem, value: Any) -> forms.Field:
 def _prompt(builder: _Builder, item: ConfigItem, value: Any) -> forms.Field:
     if not _is_editable_prompt(value):
         return _json(builder, item, value)
-    return PromptField(messages=len(value or ()), **builder.base(item))
+    base = builder.base(item)
+    base["help_text"] = base["help_text"] or _("A message left empty is dropped.")
+    return PromptField(messages=len(value or ()), **base)
 
 
 def _is_editable_prompt(value: Any) -> bool:

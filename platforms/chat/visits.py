@@ -30,7 +30,6 @@ from runners.services import request_cancel
 MESSAGES_PER_MINUTE = 30
 CALLS_PER_MINUTE = 3000  # of all visitors of one bot
 HISTORY_ITEMS = 100
-_SALT = "langbot.chat.visitor"
 # What a visitor may see of a run. The rest (tools, reasoning, logs, state, warnings)
 # is for the people who operate the agent.
 _SHOWN = frozenset(
@@ -71,7 +70,7 @@ class Visit:
     def token(self) -> str:
         """Return the visitor's signed token; it holds no secret and never expires."""
         claims = {"bot": str(self.bot.public_id), "visitor": str(self.visitor)}
-        return signing.dumps(claims, salt=_SALT)
+        return _signer().sign_object(claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,10 @@ class Turn:
     key: int
     run_id: UUID
     client_key: str
+
+
+def _signer() -> signing.Signer:
+    return signing.Signer(salt="langbot.chat.visitor")
 
 
 def find_bot(slug: str) -> Bot | None:
@@ -97,7 +100,7 @@ def open_visit(slug: str, token: str = "") -> Visit:
     if not token:
         return Visit(bot, uuid7())
     try:
-        claims = signing.loads(token, salt=_SALT)
+        claims = _signer().unsign_object(token)
         if claims["bot"] == str(bot.public_id):
             return Visit(bot, UUID(claims["visitor"]))
     except (signing.BadSignature, KeyError, TypeError, ValueError):

@@ -61,7 +61,7 @@ def release_connection() -> None:
     connections of a pool of ten.
     """
     if not connection.in_atomic_block:
-        pass
+        connection.close()
 
 
 async def _chunks(

@@ -49,7 +49,7 @@ class Handshake:
         except (RegistrationRefusedError, ManifestError) as error:
             reason = str(error)
         except (ProtocolError, TimeoutError) as error:
-            reason = f"initialisation failed: {error or 'no answer within 15 s'}"
+            reason = f"initialisation failed: {str(error) or 'no answer within 15 s'}"
         await self._database(connections.record_refusal, plain, name, origin, reason)
         logger.warning("plugin %s refused: %s", name, reason)
         refusal = ProtocolError("permission_denied", reason)

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runners.ledger.conversations import TranscriptItem
+from runners.ledger.events import EventLog
+from runners.ledger.runs import AgentRun
 
 HIDDEN = "error"  # rows for people; a model must not take them for messages
+# Large columns of the joined rows, such as a run's snapshot, are not part of a page.
+_READ = {"event": {"id", "event_id", "thread"}, "run": {"id", "public_id"}}
+_UNREAD = [
+    f"{name}__{field.attname}"
+    for name, model in (("event", EventLog), ("run", AgentRun))
+    for field in model._meta.concrete_fields
+    if field.attname not in _READ[name]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ def transcript_page(
 ) -> Page:
     """Return one page: backward newest first, forward oldest first (wire 6)."""
     rows = TranscriptItem.objects.filter(conversation_id=conversation_id)
-    rows = rows.select_related("event", "run")
+    rows = rows.select_related("event", "run").defer(*_UNREAD)
     if not for_people:
         rows = rows.exclude(item_type=HIDDEN)
     if before is not None:

@@ -13,7 +13,7 @@ def installation(tmp_path_factory):
     made = Installation(tmp_path_factory.mktemp("browser") / "data").start()
     made.wait_ready()
     yield made
-    made.kill()
+    made.end()
 
 
 @pytest.fixture
@@ -26,10 +26,11 @@ def page(chromium_path):
         )
         page = browser.new_page()
         page.set_default_timeout(WAIT)
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
         yield page
         browser.close()
+    assert problems == [], "scripts of the page failed"
 
 
 def test_a_message_streams_its_reply_and_the_admin_shows_it(installation, page):
@@ -39,7 +40,6 @@ def test_a_message_streams_its_reply_and_the_admin_shows_it(installation, page):
     box.fill(text)
     box.press("Enter")
     page.get_by_text(f"You said: {text}").wait_for()
-    assert page.problems == []
 
     secrets = installation.secrets
     page.goto(secrets["admin_url"])
@@ -48,7 +48,8 @@ def test_a_message_streams_its_reply_and_the_admin_shows_it(installation, page):
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/admin/")
     for model in ("eventlog", "agentrun", "delivery"):
-        page.goto(f"{installation.url}/admin/langbot_runners/{model}/")
+        answer = page.goto(f"{installation.url}/admin/langbot_runners/{model}/")
+        assert answer.status == 200, model
         rows = page.locator("#result_list tbody tr")
         rows.first.wait_for()
         assert rows.count() >= 1, model
@@ -56,4 +57,3 @@ def test_a_message_streams_its_reply_and_the_admin_shows_it(installation, page):
     page.locator("#result_list tbody tr th a").first.click()
     page.get_by_text("message.completed").first.wait_for()
     page.get_by_text("run.completed").first.wait_for()
-    assert page.problems == []

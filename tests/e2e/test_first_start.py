@@ -35,12 +35,17 @@ class Installation:
         self.data_dir = data_dir
         self.port = free_port()
         self.log = data_dir.with_suffix(".log")
-        self.process = None
-        self.family = []
+        self.started: subprocess.Popen[bytes] | None = None
+        self.family: list[psutil.Process] = []
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self.started is not None, "not started yet"
+        return self.started
 
     @property
     def secrets(self):
@@ -51,7 +56,7 @@ class Installation:
         environment = {name: os.environ[name] for name in names if name in os.environ}
         environment |= {"LANGBOT_DATA_DIR": str(self.data_dir), "PORT": str(self.port)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.started = subprocess.Popen(
                 [sys.executable, "manage.py", "runlangbot"],
                 cwd=ROOT,
                 env=environment,
@@ -97,9 +102,12 @@ class Installation:
         return time.monotonic() - started
 
     def kill(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        if self.started is not None and self.started.poll() is None:
+            self.stop()
 
     def ask(self, text, **options):
         """Say something to the agent `echo` by REST; returns the answer object."""
@@ -118,7 +126,7 @@ class Installation:
 def installation(tmp_path):
     made = Installation(tmp_path / "data")
     yield made
-    made.kill()
+    made.end()
 
 
 def test_a_fresh_start_answers_stops_clean_and_keeps_its_data(installation):

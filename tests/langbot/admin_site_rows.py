@@ -68,13 +68,9 @@ def populate():
     token, plain_plugin = create_plugin_token("home", workspace=workspace)
     add_registry(workspace, token)
     agent = add_agent(workspace)
-    bot = Bot.objects.create(
-        workspace=workspace,
-        slug="hook",
-        name="Hook",
-        adapter="webhook",
-        secrets={"secret": SECRET, "signing-secret": SECRET},
-    )
+    bot = Bot(workspace=workspace, slug="hook", name="Hook", adapter="webhook")
+    bot.secrets = {"secret": SECRET, "signing-secret": SECRET}
+    bot.save()
     save_binding(
         AgentBinding(agent=agent, scope="bot", scope_ref=bot.slug), author="ada"
     )

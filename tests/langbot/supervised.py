@@ -21,7 +21,7 @@ class SmallSupervisor(supervisor.Supervisor):
 
 if __name__ == "__main__":
     supervisor.STOP_SECONDS = 1.0
-    supervisor.Supervisor = SmallSupervisor
     data_dir, port, *SmallSupervisor.scripts = sys.argv[1:]
     arguments = ["--data-dir", str(Path(data_dir)), "--port", port]
-    sys.exit(supervisor.main([*arguments, "--bundled-valkey"]))
+    arguments.append("--bundled-valkey")
+    sys.exit(supervisor.main(arguments, SmallSupervisor))

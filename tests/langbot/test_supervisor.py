@@ -37,10 +37,11 @@ class Supervised:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.output = self.process.stdout or []
         self.lines = []
 
     def read_until(self, text):
-        for line in self.process.stdout:
+        for line in self.output:
             self.lines.append(line)
             if text in line:
                 return line
@@ -50,9 +51,8 @@ class Supervised:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.terminate()
+        self.process.communicate(timeout=10)
 
 
 @pytest.fixture

@@ -1,6 +1,12 @@
+import time
+
 import pytest
 
+from langbot.lib.conf import conf
+from langbot.lib.ids import uuid7
+from langbot.lib.redis import quick_client
 from langbot.lib.text import storable
+from platforms import throttle
 from platforms.adapters import registry
 from platforms.adapters.params import safe_params
 from platforms.adapters.web.adapter import WebAdapter
@@ -74,3 +80,21 @@ def test_outbox_is_swept_every_two_seconds():
 def test_storable_keeps_what_is_fine():
     value = {"a": [1, 2.5, None, True, "日本 😀"]}
     assert storable(value) == value
+
+
+def test_bucket_holds_its_tokens_and_refills():
+    name = str(uuid7())
+    waits = [throttle.seconds_to_wait(name, 30, 3600) for _ in range(31)]
+    assert waits[:30] == [0.0] * 30
+    assert 60 < waits[30] <= 120
+    fast = str(uuid7())
+    assert throttle.seconds_to_wait(fast, 1, 0.2) == 0
+    time.sleep(0.25)
+    assert throttle.seconds_to_wait(fast, 1, 0.2) == 0
+
+
+def test_bucket_leaves_no_key_without_a_life():
+    name = str(uuid7())
+    throttle.seconds_to_wait(name, 30, 60)
+    key = f"{conf().redis_prefix}rate:{name}"
+    assert 0 < quick_client().pttl(key) <= 2100

@@ -224,16 +224,19 @@ def test_streams_and_waits_hold_no_database_connection(web, run, agent):
     ) as clients:
         for _ in range(20):
             stream = clients.stream("GET", url_of(run))
-            response = stream.__enter__()
-            assert next(read(response))[1] == "run.queued"
-            open_streams.append(stream)
+            events = read(stream.__enter__())
+            assert next(events)[1] == "run.queued"
+            # A reader that is forgotten would close its stream.
+            open_streams.append((stream, events))
         waiting = [in_background(lambda: codes.append(wait())) for _ in range(10)]
         time.sleep(1)
         started = time.monotonic()
         assert web.get("/api/v1/runs/").status_code == 200
         assert web.get("/readyz").status_code == 200
-        assert time.monotonic() - started < 2
-        for stream in open_streams:
+        assert time.monotonic() - started < 10  # the pool waits 20 s
+        ledger.complete(run)
+        for stream, events in open_streams:
+            assert [event[1] for event in events] == ["run.completed"]
             stream.__exit__(None, None, None)
         for thread in waiting:
             thread.join()

@@ -24,6 +24,7 @@ from tests.support.plugin_manifests import (
 )
 from tests.support.plugin_socket import Frame, HostCallError, PluginSocket
 from tests.support.runner_sources import config_field
+from tests.support.sdk_environment import RUNNER_NAME
 
 DEFAULTS: Mapping[str, Any] = {
     "deltas": 3,
@@ -90,7 +91,9 @@ class AgentRunnerClient(PluginSocket):
     async def _serve(self) -> None:
         while True:
             request = await self.requests.get()
-            if request["action"] == "run_agent":
+            if request["action"] == "run_agent" and not _names_default(request):
+                await self._refuse_run(request)
+            elif request["action"] == "run_agent":
                 self._start(AgentRun(self, request).serve())
             elif request["action"] == "initialize_plugin":
                 await self.reply(request)
@@ -100,6 +103,18 @@ class AgentRunnerClient(PluginSocket):
                 await self.refuse(
                     request, f"ValueError: Action {request['action']} not found"
                 )
+
+
+    async def _refuse_run(self, request: Frame) -> None:
+        """Answer a run of a runner that it does not have, as the SDK does."""
+        name = request["data"].get("runner_name")
+        data = {"error": f"Runner {name} not found", "code": "runner.not_found"}
+        await self.reply(request, {"type": "run.failed", "data": data})
+        await self.reply(request, chunk="end")
+
+
+def _names_default(request: Frame) -> bool:
+    return bool(request["data"].get("runner_name") == RUNNER_NAME)
 
 
 class AgentRun:

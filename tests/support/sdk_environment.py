@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,17 +125,21 @@ def _installer(command: list[str], requirement: str) -> None:
 
 
 def generate_runner_plugin(
-    environment: SdkEnvironment, target: Path, author: str, name: str
+    environment: SdkEnvironment,
+    target: Path,
+    author: str,
+    name: str,
+    runners: Sequence[str] = (RUNNER_NAME,),
 ) -> Path:
-    """Generate a plugin with one Runner in `target/name` by `lbp init` and `lbp comp`.
+    """Generate a plugin with these Runners in `target/name` by `lbp init`, `lbp comp`.
 
     Both commands ask on standard input; nothing they write is changed.
     """
     target.mkdir(parents=True, exist_ok=True)
     _ask(environment, ["init", name], target, [author, "A generated plugin"])
     folder = target / name
-    answers = [RUNNER_NAME, "A generated runner"]
-    _ask(environment, ["comp", "Runner"], folder, answers)
+    for runner in runners:
+        _ask(environment, ["comp", "Runner"], folder, [runner, "A generated runner"])
     return folder
 
 
@@ -158,26 +162,34 @@ def _ask(
         raise RuntimeError(f"lbp {arguments} failed:\n{done.stdout}\n{done.stderr}")
 
 
-def write_runner_source(folder: Path, source: RunnerSource | str) -> None:
-    """Replace the body of the generated runner.
+def write_runner_source(
+    folder: Path, source: RunnerSource | str, runner: str = RUNNER_NAME
+) -> None:
+    """Replace the body of a generated runner.
 
     A RunnerSource also sets the manifest's config schema, permissions and
     capabilities; plain text must define the class that the manifest names.
     """
-    component = folder / "components" / "runner" / RUNNER_NAME
-    code = source if isinstance(source, str) else source.code
+    component = folder / "components" / "runner" / runner
+    if isinstance(source, str):
+        component.with_suffix(".py").write_text(source)
+        return
+    with edited_yaml(component.with_suffix(".yaml")) as manifest:
+        spec = manifest["spec"]
+        spec["config"] = list(source.config)
+        spec["permissions"] |= source.permissions
+        spec["capabilities"] |= source.capabilities
+        attribute = manifest["execution"]["python"]["attr"]
+    code = source.code.replace("class Default(", f"class {attribute}(")
     component.with_suffix(".py").write_text(code)
-    if isinstance(source, RunnerSource):
-        _update_manifest(component.with_suffix(".yaml"), source)
 
 
-def _update_manifest(path: Path, source: RunnerSource) -> None:
-    manifest: dict[str, Any] = yaml.safe_load(path.read_text())
-    spec = manifest["spec"]
-    spec["config"] = list(source.config)
-    spec["permissions"] |= source.permissions
-    spec["capabilities"] |= source.capabilities
-    path.write_text(yaml.safe_dump(manifest, allow_unicode=True, sort_keys=False))
+@contextmanager
+def edited_yaml(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the content of a manifest and write back what became of it."""
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    yield content
+    path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 
 def _plugin_environment(extra: Mapping[str, str]) -> dict[str, str]:
