@@ -12,6 +12,11 @@ def main() -> None:
         from runners.sdk.host import main as run_plugins
 
         sys.exit(run_plugins(sys.argv[2:]))
+    if sys.argv[1:2] == ["runlangbot"]:
+        # The supervisor lives as long as the host: it stays small without Django.
+        from langbot.launch import main as run_langbot
+
+        run_langbot(sys.argv[2:])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "langbot.settings")
     from django.core.management import execute_from_command_line
 

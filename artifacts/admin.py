@@ -11,5 +11,5 @@ class ArtifactAdmin(look.RecordAdmin):
     Media = look.Media
     list_display = ["created_at", "name", "type", "mime_type", "size", "source"]
     list_filter = ["source", "storage"]
-    search_fields = ["public_id__exact", "sha256__exact"]
+    search_fields = ["public_id", "sha256"]
     exclude = ["reference"]  # a path or an address with a signature

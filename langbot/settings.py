@@ -4,6 +4,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _
 
+from langbot.admin_navigation import NAVIGATION
 from langbot.env import kept_secret, read_environment, words
 from langbot.lib.databases import database_from_url, sqlite_database
 from langbot.lib.logging import logging_config
@@ -25,7 +26,6 @@ ALLOWED_HOSTS = words(ENV.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = words(ENV.csrf_trusted_origins)
 
 INSTALLED_APPS = [
-    "daphne",
     "unfold",
     "unfold.contrib.filters",
     "django.contrib.admin",
@@ -118,6 +118,7 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns when it is missing
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = DATA_DIR / "artifacts"
@@ -159,7 +160,11 @@ UNFOLD = {
     "SITE_TITLE": _("Agent host"),
     "SITE_HEADER": _("Agent host"),
     "SHOW_LANGUAGES": True,
-    "SIDEBAR": {"show_search": True, "show_all_applications": True},
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": NAVIGATION,
+    },
 }
 
 LANGBOT = {

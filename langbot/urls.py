@@ -16,4 +16,6 @@ urlpatterns = [
     path("problems/<slug:code>", problems.explain_code, name="problem"),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api.urls())),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("", include("platforms.urls")),
 ]

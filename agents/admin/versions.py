@@ -41,7 +41,7 @@ class AgentVersionAdmin(look.RecordAdmin):
     list_display = ["agent", "number", "author", "created_at"]
     list_filter = ["agent"]
     list_select_related = ["agent"]
-    search_fields = ["agent__name", "author__exact"]
+    search_fields = ["agent__name", "author"]
     fields = ["agent", "number", "author", "created_at", "differences", "data"]
     readonly_fields = ["differences"]
     change_form_template = "admin/langbot_agents/version.html"

@@ -195,7 +195,7 @@ class ApiTokenAdmin(TokenAdmin):
 class AuditLogAdmin(look.RecordAdmin):
     list_display = ["created_at", "actor", "action", "object_type", "object_id"]
     list_select_related = ["workspace"]
-    search_fields = ["object_id__exact", "actor__exact"]
+    search_fields = ["object_id", "actor"]
     search_help_text = _("The whole id of an object, or the name of a person.")
     Media = look.Media
 

@@ -50,5 +50,5 @@ def purge_leases() -> int:
     return Lease.objects.filter(expires_at__lt=before).delete()[0]
 
 
-register("idempotency keys", purge_idempotency_keys)
+register("idempotent answers", purge_idempotency_keys)
 register("leases", purge_leases)

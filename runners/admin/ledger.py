@@ -46,7 +46,7 @@ class EventLogAdmin(look.RecordAdmin):
     Media = look.Media
     list_display = ["created_at", "type", "source", "input_summary", "result"]
     list_filter = ["outcome"]
-    search_fields = ["type__exact", "event_id__exact", "public_id__exact"]
+    search_fields = ["type", "event_id", "public_id"]
     search_help_text = _("A whole event type, event id or id.")
     inlines = [RunInline]
     readonly_fields = ["full_input", "full_data"]
@@ -124,7 +124,7 @@ class ConversationAdmin(look.RecordAdmin):
     list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]
     list_filter = ["kind", "workspace"]
     list_select_related = ["workspace"]
-    search_fields = ["key__exact", "public_id__exact"]
+    search_fields = ["key", "public_id"]
     search_help_text = _("A whole conversation key or id.")
     change_form_template = "admin/langbot_runners/conversation.html"
     fields = [
@@ -194,7 +194,7 @@ class DeliveryAdmin(look.RecordAdmin):
         "delivered_at",
     ]
     list_filter = ["status"]
-    search_fields = ["public_id__exact", "idempotency_key__exact", "target__exact"]
+    search_fields = ["public_id", "idempotency_key", "target"]
     change_form_template = "admin/langbot_runners/delivery.html"
     readonly_fields = ["state", "content"]
     fieldsets = [
@@ -245,7 +245,7 @@ class RunnerStateAdmin(look.RecordAdmin):
     list_display = ["key", "scope", "runner_id", "workspace", "version", "updated_at"]
     list_filter = ["scope", "workspace"]
     list_select_related = ["workspace"]
-    search_fields = ["scope_key__exact", "key__exact"]
+    search_fields = ["scope_key", "key"]
     ordering = ["-pk"]
 
 
@@ -255,7 +255,7 @@ class HostCallAdmin(look.RecordAdmin):
     list_display = ["created_at", "action", "status", "run", "answered_at"]
     list_filter = ["status"]
     list_select_related = ["run"]
-    search_fields = ["action__exact"]
+    search_fields = ["action"]
     ordering = ["-pk"]
     fields = ["run", "invocation", "plugin_seq_id", "action", "status", "reply"]
     readonly_fields = ["reply"]

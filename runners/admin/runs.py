@@ -74,7 +74,7 @@ class AgentRunAdmin(look.RecordAdmin, RunTable):
     list_display = ["created_at", "state", "agent", "said", "runner", "took", "problem"]
     list_filter = ["status", "agent"]
     list_select_related = ["agent", "event"]
-    search_fields = ["public_id__exact", "error_code__exact"]
+    search_fields = ["public_id", "error_code"]
     search_help_text = _("The id of a run, or an error code.")
     actions = ["cancel"]
     change_form_template = "admin/langbot_runners/run.html"

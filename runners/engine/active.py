@@ -1,6 +1,7 @@
 """One run that this worker carries: frames in, a batch out. No task of its own."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic_core import from_json
 
 from langbot.lib.conf import limits
 from langbot.lib.redis import run_inbound
+from langbot.lib.streams import Entry
 from runners.choices import RunStatus
 from runners.engine.placement import Place
 from runners.engine.results import ResultLog
@@ -20,6 +22,7 @@ from runners.protocol.frames import Request as HostCall
 from runners.protocol.frames import Response, encode, parse_frame
 
 _FLUSH_ENTRIES = 200  # committed and trimmed at the latest after so many
+_FLUSH_BYTES = 1024 * 1024  # of frames in one batch: a batch is copied several times
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class ActiveRun:
         self.cursor = "0-0"
         self.known_seq = 0
         self.start_message: NodeMessage | None = None
-        self.claim_checks: list[str] = []
+        self.backlog: deque[Entry] = deque()  # read, but not applied yet
+        self.is_fetching = False
         self.applied_checks: list[str] = []
         self.is_closed = False
         self.cancel_at: float | None = None
@@ -56,14 +60,21 @@ class ActiveRun:
         self._on_call = on_call
         self._open_calls: dict[int, str] = {}
         self._entries_since_flush = 0
+        self._bytes_since_flush = 0
 
     # Frames
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next batch may still grow."""
+        return self._bytes_since_flush < _FLUSH_BYTES
 
     def feed(self, entry_id: str, payload: bytes) -> None:
         """Apply one stream entry: a JSON array of frames."""
         self.cursor = entry_id
         self.last_activity = time.monotonic()
         self._entries_since_flush += 1
+        self._bytes_since_flush += len(payload)
         for frame in _frames(payload):
             if "seq_id" not in frame:  # from the web node, never from a plugin
                 self._lost(str(frame["lost"]))
@@ -145,6 +156,7 @@ class ActiveRun:
             or self.log.states
             or self.log.ending
             or self._entries_since_flush >= _FLUSH_ENTRIES
+            or not self.has_room
         )
 
     def take_batch(self) -> Batch:
@@ -154,7 +166,7 @@ class ActiveRun:
         states, log.states = log.states, []
         if log.ending is not None:
             events.append(log.ending.event(log.last_sequence))
-        self._entries_since_flush = 0
+        self._entries_since_flush = self._bytes_since_flush = 0
         return Batch(
             run_id=self.facts.pk,
             conversation_id=self.facts.conversation_id,

@@ -36,6 +36,7 @@ from runners.wakes import wake_deliveries
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
+_RETRY_SECONDS = 0.25
 
 
 class Engine:
@@ -119,26 +120,42 @@ class Engine:
         self.reader.watch(run.key, cursor, lambda entries: self._feed(run, entries))
 
     def _feed(self, run: ActiveRun, entries: list[Entry]) -> None:
-        for entry_id, fields in entries:
-            if b"x" in fields or run.claim_checks:
-                # Order matters: everything after a claim check waits for it.
-                run.claim_checks.append(entry_id.decode())
-                self.spawn(self._feed_checked(run, entry_id.decode(), fields))
-            else:
-                self._feed_one(run, entry_id.decode(), fields[b"f"])
+        run.backlog.extend(entries)
+        self.feed_more(run)
+
+    def feed_more(self, run: ActiveRun) -> None:
+        """Apply what was read, in order, until the run has enough for one batch."""
+        while run.backlog and run.has_room and not run.is_closed:
+            entry_id, fields = run.backlog[0]
+            if b"x" in fields:
+                if not run.is_fetching:
+                    run.is_fetching = True
+                    self.spawn(self._fetch(run, entry_id.decode(), fields))
+                break
+            run.backlog.popleft()
+            self._feed_one(run, entry_id.decode(), fields[b"f"])
         self.after_feed(run)
 
-    async def _feed_checked(
+    async def _fetch(
         self, run: ActiveRun, entry_id: str, fields: dict[bytes, bytes]
     ) -> None:
-        payload = await payload_of(self.client, fields)
-        while run.claim_checks and run.claim_checks[0] != entry_id:
-            await asyncio.sleep(0.001)
-        self._feed_one(run, entry_id, payload or b"[]")
-        run.claim_checks.pop(0)
-        if b"x" in fields:
-            run.applied_checks.append(fields[b"x"].decode())
-        self.after_feed(run)
+        payload = await self._until_redis(fields)
+        run.is_fetching = False
+        if payload is None:
+            # Redis was restarted: the web node sends this and all that follows again.
+            run.backlog.clear()
+            return
+        run.backlog.popleft()
+        run.applied_checks.append(fields[b"x"].decode())
+        self._feed_one(run, entry_id, payload)
+        self.feed_more(run)
+
+    async def _until_redis(self, fields: dict[bytes, bytes]) -> bytes | None:
+        while True:
+            try:
+                return await payload_of(self.client, fields)
+            except FAILURES:
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _feed_one(self, run: ActiveRun, entry_id: str, payload: bytes) -> None:
         if run.is_closed:

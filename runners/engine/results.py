@@ -48,6 +48,7 @@ class ResultLog:
         self.is_cancelling = False
         self.is_over_in_plugin = False
         self._text = ""  # of the message that is being streamed
+        self._characters = 0
         self._messages: list[tuple[str, Any]] = []
         self._acted = False
         self._warnings = 0
@@ -56,6 +57,7 @@ class ResultLog:
         """Go on where another worker stopped."""
         self.last_sequence, self._text = sequence, text
         self._messages = messages
+        self._characters = len(text) + sum(len(said) for said, _ in messages)
 
     # Results
 
@@ -108,9 +110,16 @@ class ResultLog:
 
     def _delta(self, data: MessageDelta, result: ParsedResult) -> None:
         new = delta_text(data.chunk, self._text)
-        if new:
+        if new and self._has_room_for(new):
             self._text += new
             self._add_text(EventType.MESSAGE_DELTA, new, result)
+
+    def _has_room_for(self, text: str) -> bool:
+        self._characters += len(text)
+        most = limits().run_text_characters
+        if self._characters > most:
+            self.fail(ErrorCode.TOO_LARGE, f"a run says at most {most} characters")
+        return self._characters <= most
 
     def _add_text(self, kind: EventType, text: str, result: ParsedResult) -> None:
         # Consecutive deltas of one batch become one event, before seq is allocated.
@@ -132,6 +141,8 @@ class ResultLog:
                 [part.model_dump(exclude_none=True) for part in message.content]
             )
         )
+        if not self._text and not self._has_room_for(text):
+            return
         self._text = ""
         self._messages.append((text, content))
         body = {"role": message.role, "content": content if content else text}

@@ -137,6 +137,7 @@ class LedgerWriter:
             self._engine.ended(run)
         elif batch.cursor is not None:
             self._engine.trim(run, batch.cursor)
+        self._engine.feed_more(run)
 
 
 def write_unless_committed(batches: list[Batch]) -> Written:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from typing import Any
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 CLOSED_BY_HOST = 4008  # the server lets applications send 1000 and 3000 to 4999 only
 TOKEN_HEADER = b"x-langbot-plugin-debug-key"
+_MESSAGES_IN_A_ROW = 50
 _REFUSED = {"type": "websocket.close"}
 
 
@@ -61,7 +63,7 @@ class PluginConsumer(AsyncConsumer):
         closing = asyncio.ensure_future(session.closing.wait())
         try:
             await asyncio.wait({reading, closing}, return_when="FIRST_COMPLETED")
-            if not reading.done():
+            if session.closing.is_set():
                 await session.flush()
                 await send({"type": "websocket.close", "code": CLOSED_BY_HOST})
         finally:
@@ -72,10 +74,12 @@ class PluginConsumer(AsyncConsumer):
             await asyncio.shield(node.remove(session))
 
     async def _read(self, node: WebNode, session: PluginSession, receive: Any) -> None:
-        while True:
+        for number in itertools.count(1):
             message = await receive()
-            if message["type"] != "websocket.receive":
+            if message["type"] != "websocket.receive" or session.closing.is_set():
                 return
             session.on_message(message.get("text"))
+            if number % _MESSAGES_IN_A_ROW == 0:
+                await asyncio.sleep(0)  # a full queue never waits by itself
             if not node.relay.drained.is_set():
                 await node.relay.drained.wait()

@@ -38,7 +38,9 @@ logger = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
 
 ANSWER_SECONDS = 15.0  # wire 2.9
-_MAX_OUT_BYTES = 64 * 1024 * 1024  # of frames to one plugin that does not read
+# Of frames to one plugin that does not read: the largest and some more.
+_MAX_OUT_BYTES = 20 * 1024 * 1024
+_FRAME_OVERHEAD = 100  # bytes that a queued frame takes beside its own
 
 
 @dataclass(slots=True)
@@ -104,8 +106,8 @@ class PluginSession:
     # Sending
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; a plugin that does not read for 64 MiB is cut off."""
-        self._out_bytes += len(frame)
+        """Queue a frame; a plugin that does not read for 20 MiB is cut off."""
+        self._out_bytes += len(frame) + _FRAME_OVERHEAD
         self._outbox.put_nowait(frame)
         if self._out_bytes > _MAX_OUT_BYTES:
             logger.warning("plugin connection %s does not read", self.id)
@@ -182,7 +184,7 @@ class PluginSession:
         while True:
             frame = await self._outbox.get()
             await self._send(frame)
-            self._out_bytes -= len(frame)
+            self._out_bytes -= len(frame) + _FRAME_OVERHEAD
 
     # Receiving
 

@@ -93,7 +93,7 @@ def flooding_agent(workspace):
 def test_a_flood_of_deltas(flooded, flooding_agent, record):
     load = Load()
     with flooded():
-        load.send(flooding_agent, f"{MEGABYTES} delta", "")
+        load.send(flooding_agent, f"{MEGABYTES} delta 0", "")
         record("ended after", load.wait(200))
     record("status", dict(load.statuses()))
     assert broken_ledgers(load.ids) == []
@@ -161,7 +161,7 @@ def test_a_client_that_stops_reading_its_events(
     _, token = create_api_token(user, workspace, "tests")
     load = Load()
     with flooded(), socket.create_connection(("127.0.0.1", cluster.ports[0])) as client:
-        run = load.send(flooding_agent, "60 log", "all sent")
+        run = load.send(flooding_agent, "60 log 20", "all sent")
         client.sendall(
             f"GET /api/v1/runs/{run.public_id}/stream/ HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {token}\r\n\r\n".encode()

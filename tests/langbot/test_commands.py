@@ -83,11 +83,11 @@ def test_prune_removes_what_is_due_and_nothing_else():
     Lease.objects.create(name="old", expires_at=now - timedelta(hours=25))
     Lease.objects.create(name="new", expires_at=now - timedelta(hours=1))
     answer = output_of("prune")
-    assert "idempotency keys: 2" in answer
+    assert "idempotent answers: 2" in answer
     assert "artifacts: 0" in answer
     assert {row.key for row in IdempotencyKey.objects.all()} == {"1", "23"}
     assert [row.name for row in Lease.objects.all()] == ["new"]
-    assert "idempotency keys: 0" in output_of("prune")
+    assert "idempotent answers: 0" in output_of("prune")
 
 
 @pytest.mark.django_db

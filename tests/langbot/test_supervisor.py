@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,7 @@ class Supervised:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.output = self.process.stdout or []
+        self.output: Iterable[str] = self.process.stdout or []
         self.lines = []
 
     def read_until(self, text):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from langbot.valkey import Valkey
-from tests.environment import GIVEN_REDIS, PREFIX, remove_keys
+from tests.environment import GIVEN_REDIS, OWNER, PREFIX, remove_keys
 
 _numbers = itertools.count(1)
 
@@ -20,6 +20,7 @@ def own_services(data_dir: Path) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         yield {
             "DJANGO_SETTINGS_MODULE": "tests.settings",
+            OWNER: os.environ.get("PYTEST_XDIST_WORKER", "main"),
             "LANGBOT_DATA_DIR": str(data_dir),
             "DATABASE_URL": stack.enter_context(own_database(name)),
             "REDIS_URL": stack.enter_context(own_redis(f"{name}:")),

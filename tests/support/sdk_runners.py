@@ -83,15 +83,17 @@ class Thinking(LoadRunner):
 
 
 class Flooding(LoadRunner):
-    """`<megabytes> <delta|log>`: so much, as fast as the socket takes it."""
+    """`<megabytes> <delta|log> <seconds>`: so much in that time; 0 is at once."""
 
     name = "flooding"
 
     async def run(self, ctx: RunContext) -> AsyncIterator[Result]:
-        megabytes, kind = ctx.text.split()
+        megabytes, kind, seconds = ctx.text.split()
         make = results.delta if kind == "delta" else results.log
         for _ in range(int(megabytes) * 64):
             yield make("x" * 16384)
+            if float(seconds):
+                await asyncio.sleep(float(seconds) / int(megabytes) / 64)
         yield results.completed("all sent")
 
 
