@@ -9,11 +9,11 @@ class RunnersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from langbot.core.retention import purge_all
+        from langbot.core import retention
         from runners.engine import sweeps
         from runners.engine.adoption import finish_stuck_cancels
         from runners.ledger.claims import prune_nodes
 
         sweeps.register("stuck-cancels", seconds=2.0, function=finish_stuck_cancels)
-        sweeps.register("retention", seconds=3600.0, function=purge_all)
-        sweeps.register("worker-nodes", seconds=600.0, function=prune_nodes)
+        sweeps.register("retention", seconds=3600.0, function=retention.purge_all)
+        retention.register("worker nodes", prune_nodes)

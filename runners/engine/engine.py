@@ -165,6 +165,10 @@ class Engine:
         except (ValueError, KeyError, TypeError) as error:
             logger.warning("run %s: unreadable frames: %s", run.facts.public_id, error)
             run.log.fail(ErrorCode.RUNNER_PROTOCOL_ERROR, type(error).__name__)
+        except Exception:
+            # A bug of ours ends this run; the others of this worker go on.
+            logger.exception("run %s: a frame was not applied", run.facts.public_id)
+            run.log.fail(ErrorCode.RUNTIME_ERROR, "the host failed", retryable=True)
 
     def after_feed(self, run: ActiveRun) -> None:
         """Have the run written when it has something new."""

@@ -6,6 +6,7 @@ Pure bookkeeping of one run: no I/O, no clock but timestamps. Rules: LB-52..LB-6
 from datetime import UTC, datetime
 from typing import Any
 
+from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
 from runners.engine.snapshot import RunFacts

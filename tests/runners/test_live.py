@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from agents.models import Agent
 from langbot.lib.db import DatabaseExecutor
@@ -20,10 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def engine():
+async def engine():
     """Calls ledger functions on a thread of their own, as a worker would."""
     executor = DatabaseExecutor("engine", 1)
     yield executor
+    await executor(connection.close)  # its thread would take it along
     executor.shutdown()
 
 
