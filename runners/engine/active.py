@@ -50,6 +50,7 @@ class ActiveRun:
         self.key = run_inbound(facts.public_id)
         self.cursor = "0-0"
         self.known_seq = 0
+        self.has_output = False  # written since this worker carries it
         self.start_message: NodeMessage | None = None
         self.backlog: deque[Entry] = deque()  # read, but not applied yet
         self.is_fetching = False

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _RUNS_PER_TRANSACTION = 200
 _WINDOW_SECONDS = 0.002
-_LONGEST_SECONDS = 0.03  # unnoticed by people who read along
+_LONGEST_SECONDS = 0.1  # ten updates a second still read as a stream
 _RETRY_SECONDS = 0.5
 # What drivers raise for values that no column takes: SQLite's for large integers and
 # lone surrogates are Python's own.
@@ -43,11 +43,14 @@ class LedgerWriter:
         self._engine = engine
         self._database = DatabaseExecutor("ledger", 1)
         self._dirty: dict[int, ActiveRun] = {}
+        self._urgent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def mark(self, run: ActiveRun) -> None:
         """Write the run's news soon; repeating it is free."""
         self._dirty[run.facts.pk] = run
+        if _is_urgent(run):
+            self._urgent.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_all())
 
@@ -63,19 +66,37 @@ class LedgerWriter:
         return await self._database(function, *args, **kwargs)
 
     async def _write_all(self) -> None:
+        only_urgent = False
         while self._dirty:
-            keys = list(self._dirty)[:_RUNS_PER_TRANSACTION]
-            runs = [self._dirty.pop(key) for key in keys]
-            runs = [run for run in runs if not run.is_closed]
+            chosen = [
+                key
+                for key, run in self._dirty.items()
+                if not only_urgent or _is_urgent(run)
+            ]
+            runs = [self._dirty.pop(key) for key in chosen[:_RUNS_PER_TRANSACTION]]
             begun = time.monotonic()
-            if runs:
-                await self._write(runs)
-            spent = time.monotonic() - begun
-            # Half of the time at most: deltas that arrive meanwhile merge, so the
-            # load itself makes transactions larger instead of more.
-            await asyncio.sleep(min(max(_WINDOW_SECONDS, spent), _LONGEST_SECONDS))
+            await self._write([run for run in runs if not run.is_closed])
+            only_urgent = await self._pause(time.monotonic() - begun)
+
+    async def _pause(self, spent: float) -> bool:
+        """Write a third of the time at most; True when something cannot wait so long.
+
+        Deltas that arrive meanwhile merge, so load makes transactions larger instead
+        of more. A run's first output and its end go out at once.
+        """
+        seconds = min(max(_WINDOW_SECONDS, 2 * spent), _LONGEST_SECONDS)
+        if any(map(_is_urgent, self._dirty.values())):
+            return True
+        self._urgent.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._urgent.wait()
+        except TimeoutError:
+            return False
 
     async def _write(self, runs: list[ActiveRun]) -> None:
+        if not runs:
+            return
         batches = [run.take_batch() for run in runs]
         try:
             written = await self._write_surely(batches)
@@ -131,6 +152,7 @@ class LedgerWriter:
             self._engine.close(run)
             return
         run.known_seq = last_seq
+        run.has_output = True
         first = last_seq - len(batch.events) + 1
         self._engine.outgoing.publish(run.facts.public_id, first, batch.events)
         if batch.ending is not None:
@@ -138,6 +160,10 @@ class LedgerWriter:
         elif batch.cursor is not None:
             self._engine.trim(run, batch.cursor)
         self._engine.feed_more(run)
+
+
+def _is_urgent(run: ActiveRun) -> bool:
+    return run.log.ending is not None or not run.has_output
 
 
 def write_unless_committed(batches: list[Batch]) -> Written:
