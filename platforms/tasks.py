@@ -1,4 +1,7 @@
+"""Celery tasks of platforms: a handover to the process's sending threads."""
+
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
 from platforms.sending import sender
 from runners.wakes import DELIVER
@@ -8,3 +11,8 @@ from runners.wakes import DELIVER
 def deliver(delivery_id: int) -> None:
     """Hand a delivery over to the sending threads."""
     sender().submit(delivery_id)
+
+
+@worker_shutting_down.connect
+def _stop_sending(**_: object) -> None:
+    sender().stop()

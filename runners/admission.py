@@ -145,13 +145,13 @@ def _agent_binding(incoming: Incoming) -> AgentBinding | None:
 
 def _facts(incoming: Incoming) -> dict[str, Any]:
     return {
+        **incoming.data,
         "actor": incoming.actor.get("id"),
         "actor_type": incoming.actor.get("type"),
         "conversation": incoming.external_conversation,
         "thread": incoming.thread,
         "source": incoming.trigger_source,
         "text": incoming.input.get("text"),
-        **incoming.data,
     }
 
 

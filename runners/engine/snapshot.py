@@ -7,7 +7,7 @@ from uuid import UUID
 
 from agents.models import RunnerDescriptor
 from agents.services import reveal_config
-from artifacts.inputs import restore_contents
+from artifacts.inputs import restore_input
 from langbot import __version__
 from langbot.lib.conf import conf, limits
 from runners.access import Access, compute_access, delivery_policy
@@ -134,7 +134,7 @@ def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
             "state": read_states(facts.scope_keys, facts.access.state_scopes),
             "runtime": _runtime(run, facts, policy),
             "config": reveal_config(snapshot["runner_config"]),
-            "adapter": {"extra": {"params": run.event.metadata.get("params") or {}}},
+            "adapter": run.event.delivery.get("adapter") or {"extra": {"params": {}}},
             "metadata": {},
         }
     )
@@ -191,26 +191,10 @@ def _subject(run: AgentRun) -> dict[str, Any] | None:
 
 
 def _input(run: AgentRun) -> dict[str, Any]:
-    given = run.event.input
-    text = given.get("text")
-    contents = given.get("contents") or (
-        [{"type": "text", "text": text}] if text else []
-    )
-    return {
-        "text": text,
-        "contents": restore_contents(contents),
-        "attachments": [_attachment(one) for one in given.get("attachments") or []],
-    }
-
-
-def _attachment(given: dict[str, Any]) -> dict[str, Any]:
-    artifact = given.get("artifact_id")
-    known = ("type", "mime_type", "size", "name", "source", "url")
-    return {
-        **{name: given[name] for name in known if given.get(name) is not None},
-        "id": str(artifact or given.get("id") or ""),
-        "ref": f"artifact:{artifact}" if artifact else None,
-    }
+    given = restore_input(run.event.input)
+    if given.get("text") and not given["contents"]:
+        given["contents"] = [{"type": "text", "text": given["text"]}]
+    return given
 
 
 def _delivery(run: AgentRun, policy: dict[str, Any]) -> dict[str, Any]:
