@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
@@ -42,7 +43,9 @@ class AmbiguousBindingError(Exception):
     def __init__(self, tied: Sequence[AgentBinding]) -> None:
         self.tied = list(tied)
         names = ", ".join(str(binding.public_id) for binding in tied)
-        super().__init__(f"bindings tie for this event: {names}")
+        super().__init__(
+            _("bindings tie for this event: %(names)s") % {"names": names}
+        )
 
 
 def resolve(event: Candidate) -> Resolution:
@@ -86,7 +89,7 @@ def choose(event: Candidate, bindings: Iterable[AgentBinding]) -> Resolution:
         raise AmbiguousBindingError(tied)
     for binding in matching:
         if binding is not tied[0]:
-            reasons[binding.pk] = "a more specific or higher-priority binding won"
+            reasons[binding.pk] = _("a more specific or higher-priority binding won")
     return Resolution(tied[0], reasons)
 
 
@@ -94,14 +97,14 @@ def mismatch(event: Candidate, binding: AgentBinding) -> str:
     """Return why the binding does not match, or an empty string."""
     agent: Agent = binding.agent
     if not agent.enabled or agent.archived_at is not None:
-        return "its agent is disabled"
+        return _("its agent is disabled")
     if not any(fnmatchcase(event.type, name) for name in agent.event_types):
-        return "its agent does not take this event type"
+        return _("its agent does not take this event type")
     if not fnmatchcase(event.type, binding.event_pattern):
-        return "its event pattern does not match"
+        return _("its event pattern does not match")
     for name, wanted in binding.filters.items():
         if not _fact_matches(event.facts.get(name), wanted):
-            return f"its filter on {name} does not match"
+            return _("its filter on %(name)s does not match") % {"name": name}
     return ""
 
 

@@ -193,23 +193,30 @@ def _enqueue(
 
 
 def _locked_conversation(incoming: Incoming, agent: Agent) -> Conversation:
-    conversation = incoming.conversation
-    if conversation is None:
-        conversation, _ = Conversation.objects.get_or_create(
-            workspace=incoming.workspace,
-            key=conversation_key(incoming, agent),
-            defaults={
-                "kind": ConversationKind.CHAT
-                if incoming.external_conversation
-                else ConversationKind.STATELESS,
-                "bot_id": incoming.bot.public_id if incoming.bot else None,
-                "external_id": incoming.external_conversation[:200],
-                "thread": incoming.thread[:200],
-                "actor_id": _session_actor(incoming, agent)[:200],
-                "title": str(incoming.input.get("text") or "")[:80],
-            },
-        )
-    return lock_rows(Conversation.objects.filter(pk=conversation.pk))[0]
+    rows = Conversation.objects.all()
+    if incoming.conversation is not None:
+        return lock_rows(rows.filter(pk=incoming.conversation.pk))[0]
+    key = conversation_key(incoming, agent)
+    rows = rows.filter(workspace=incoming.workspace, key=key)
+    known = lock_rows(rows)
+    if known:
+        return known[0]
+    created, is_new = Conversation.objects.get_or_create(
+        workspace=incoming.workspace,
+        key=key,
+        defaults={
+            "kind": ConversationKind.CHAT
+            if incoming.external_conversation
+            else ConversationKind.STATELESS,
+            "bot_id": incoming.bot.public_id if incoming.bot else None,
+            "external_id": incoming.external_conversation[:200],
+            "thread": incoming.thread[:200],
+            "actor_id": _session_actor(incoming, agent)[:200],
+            "title": str(incoming.input.get("text") or "")[:80],
+        },
+    )
+    # A row of this transaction is nobody else's yet.
+    return created if is_new else lock_rows(rows)[0]
 
 
 def conversation_key(incoming: Incoming, agent: Agent) -> str:

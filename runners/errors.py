@@ -1,5 +1,7 @@
 """Why an event was not accepted; each is safe to show to its sender."""
 
+from django.utils.translation import gettext as _
+
 
 class AdmissionError(Exception):
     """Base: the event was refused and nothing was written."""
@@ -14,7 +16,10 @@ class QueueFullError(AdmissionError):
 
     def __init__(self, length: int, maximum: int) -> None:
         self.length, self.maximum = length, maximum
-        super().__init__(f"{length} of {maximum} messages are waiting already")
+        super().__init__(
+            _("%(length)d of %(maximum)d messages are waiting already.")
+            % {"length": length, "maximum": maximum}
+        )
 
 
 class AgentUnavailableError(AdmissionError):

@@ -8,7 +8,7 @@ from agents.models import PluginToken
 from agents.registry import connections
 from agents.registry.connections import Origin, Registered, RegistrationRefusedError
 from langbot.lib.db import DatabaseExecutor
-from runners.gateway.session import PluginSession
+from runners.gateway.session import PluginSession, SocketClosedError
 from runners.protocol.errors import ProtocolError
 from runners.protocol.frames import Action, Request, build_error, build_response
 from runners.protocol.manifest import (
@@ -46,6 +46,8 @@ class Handshake:
             self._session.is_admitted = True
             self._session.send(build_response(request.seq_id, {}))
             return await self._discover(token, name, origin)
+        except SocketClosedError:
+            return None
         except (RegistrationRefusedError, ManifestError) as error:
             reason = str(error)
         except (ProtocolError, TimeoutError) as error:

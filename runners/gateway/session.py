@@ -43,6 +43,10 @@ _MAX_OUT_BYTES = 20 * 1024 * 1024
 _FRAME_OVERHEAD = 100  # bytes that a queued frame takes beside its own
 
 
+class SocketClosedError(Exception):
+    """The plugin went away before it answered."""
+
+
 @dataclass(slots=True)
 class RunStream:
     """A run whose results come on this socket under one request number."""
@@ -75,6 +79,7 @@ class PluginSession:
         self.closing = asyncio.Event()
         self.closing_reason = ""
         self.registration: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._node = node
         self._send = send
         self._next_seq = 1
@@ -139,7 +144,12 @@ class PluginSession:
                     await asyncio.sleep(0.01)
 
     async def request(self, action: str, data: dict[str, Any]) -> Response:
-        """Ask the plugin; raises TimeoutError after 15 s, ProtocolError on refusal."""
+        """Ask the plugin; raises TimeoutError after 15 s, ProtocolError on refusal.
+
+        Raises SocketClosedError at once when there is nobody to ask.
+        """
+        if self._is_closed:
+            raise SocketClosedError
         seq_id = self._take_seq()
         answer = asyncio.get_running_loop().create_future()
         self._answers[seq_id] = answer
@@ -283,10 +293,12 @@ class PluginSession:
         A registration that is being written is waited for, so that its row can be
         marked as gone afterwards.
         """
+        self._is_closed = True
         for task in list(self._tasks):
             task.cancel()
         for answer in self._answers.values():
-            answer.cancel()
+            if not answer.done():
+                answer.set_exception(SocketClosedError())
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.registration is not None:
             await asyncio.wait({self.registration})

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -15,7 +15,6 @@ from agents.registry.tokens import create_plugin_token
 from langbot.core.tokens import create_api_token
 from tests.factories import AgentFactory
 from tests.support.load import Load, broken_ledgers
-from tests.support.plugin_manifests import runner_component
 from tests.support.raw_plugin import RawPlugin
 
 MEGABYTES = 400
@@ -99,59 +98,55 @@ def test_a_flood_of_deltas(flooded, flooding_agent, record):
     assert broken_ledgers(load.ids) == []
 
 
-def raw_plugin(cluster):
+async def flood_with_calls(plugin, request):
+    """Call the host 400 MB long without reading an answer."""
+    run_id = request["data"]["context"]["run_id"]
+    data = {"run_id": run_id, "scope": "conversation", "key": "k", "pad": "x" * 2000}
+    plugin.stop_reading()
+    for number in range(MEGABYTES * 2**20 // 2000):
+        frame = {"seq_id": number, "action": "state_get", "data": data}
+        async with asyncio.timeout(30):
+            await plugin.send_text(json.dumps(frame))
+
+
+async def flood_with_deltas(plugin, request):
+    """Send 400 MB of results, whatever the host answers or cancels."""
+    await plugin.flood(request, MEGABYTES * 2**20, width=16384)
+
+
+def run_raw_plugin(cluster, flood):
+    """Start a thread whose plugin takes one run and floods; it tells how it ended."""
     _, token = create_plugin_token("raw", plugins=["raw/plugin"])
     url = cluster.url().replace("http", "ws", 1) + "/ws/plugin/"
-    plugin = RawPlugin(url, token)
-    state = {"history": ["page"]}
-    plugin.components = [runner_component("Runner", permissions=state)]
-    return plugin
+    plugin, ends = RawPlugin(url, token), []
+
+    async def serve():
+        async with plugin:
+            await plugin.handshake()
+            try:
+                await flood(plugin, await plugin.next_run())
+            except (ConnectionClosed, ConnectionError, TimeoutError) as error:
+                ends.append(type(error).__name__)
+            else:
+                ends.append("sent all")
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    return thread, ends
 
 
-async def flood_with_calls(plugin, total_bytes):
-    """Register, take one run and call the host in it without reading an answer."""
-    async with plugin:
-        await plugin.handshake()
-        request = await plugin.next_run()
-        run_id = request["data"]["context"]["run_id"]
-        plugin.stop_reading()
-        data = {
-            "run_id": run_id,
-            "scope": "conversation",
-            "key": "k",
-            "pad": "x" * 2000,
-        }
-        sent = number = 0
-        while sent < total_bytes:
-            number += 1
-            frame = {"seq_id": number, "action": "state_get", "data": data}
-            text = json.dumps(frame)
-            sent += len(text)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(30):
-                    await plugin.send_text(text)
-        return sent
-
-
-def test_a_flood_of_host_calls_whose_answers_nobody_reads(
-    cluster, flooded, workspace, record
-):
+@pytest.mark.parametrize("flood", [flood_with_calls, flood_with_deltas])
+def test_a_raw_plugin_that_heeds_nothing(cluster, flooded, workspace, record, flood):
     agent = AgentFactory(workspace=workspace, runner_id="plugin:raw/plugin/default")
-    plugin, sent = raw_plugin(cluster), []
-
-    def flood():
-        with suppress(ConnectionClosed, ConnectionError):
-            sent.append(asyncio.run(flood_with_calls(plugin, MEGABYTES * 2**20)))
-
-    thread = threading.Thread(target=flood)
     load = Load()
     with flooded():
-        thread.start()
+        thread, ends = run_raw_plugin(cluster, flood)
         load.send(agent, "x", "")
-        record("ended after", load.wait(200))
+        record("run ended after", load.wait(100))
         thread.join(200)
-    record("sent all", bool(sent))
+    record("plugin", ends)
     record("status", dict(load.statuses()))
+    assert load.statuses().keys() <= {"failed backpressure", "failed too_large"}
     assert broken_ledgers(load.ids) == []
 
 

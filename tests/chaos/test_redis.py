@@ -79,7 +79,7 @@ def test_a_restart_loses_no_accepted_event(
         load.send(waiting_agent, f"10 {number}", f"done {number}")
     cluster.start_worker(), cluster.start_worker()
     wait_for_status(load, ["running", "completed"], 90)
-    accepted = []
+    accepted: list[tuple[str, float]] = []
     with ThreadPoolExecutor(4) as pool:
         numbers = iter(range(10_000))
 

@@ -12,6 +12,10 @@ RUNS = 60
 pytestmark = [pytest.mark.timeout(300)]
 
 
+def seconds_after(moment, run):
+    return (run.finished_at - moment).total_seconds()
+
+
 def test_runs_of_a_killed_web_fail_within_ten_seconds(cluster, waiting_agent, record):
     cluster.start(plugins=4)
     load = Load()
@@ -23,7 +27,7 @@ def test_runs_of_a_killed_web_fail_within_ten_seconds(cluster, waiting_agent, re
     load.wait(90)
     runs = AgentRun.objects.filter(pk__in=load.ids)
     failed = list(runs.filter(status="failed"))
-    took = [(run.finished_at - killed).total_seconds() for run in failed]
+    took = [seconds_after(killed, run) for run in failed]
     record("failed", len(failed))
     record("the last of them after", max(took))
     assert {run.error_code for run in failed} == {"connection_lost"}
@@ -49,7 +53,7 @@ def test_a_killed_plugin_process_fails_its_own_runs_at_once(
     killed = datetime.now(UTC)
     load.wait(60)
     failed = AgentRun.objects.filter(pk__in=load.ids, status="failed")
-    took = max((run.finished_at - killed).total_seconds() for run in failed)
+    took = max(seconds_after(killed, run) for run in failed)
     record("failed after", took)
     assert load.statuses() == {"failed connection_lost": 20, "completed": 20}
     assert broken_ledgers(load.ids) == []

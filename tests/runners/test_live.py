@@ -25,8 +25,13 @@ async def engine():
     """Calls ledger functions on a thread of their own, as a worker would."""
     executor = DatabaseExecutor("engine", 1)
     yield executor
-    await executor(connection.close)  # its thread would take it along
+    await executor(_hang_up)
     executor.shutdown()
+
+
+def _hang_up():
+    """Return the thread's own connection, which would go with it, to the pool."""
+    connection.close()
 
 
 @pytest.fixture

@@ -104,7 +104,6 @@ class AgentRunnerClient(PluginSocket):
                     request, f"ValueError: Action {request['action']} not found"
                 )
 
-
     async def _refuse_run(self, request: Frame) -> None:
         """Answer a run of a runner that it does not have, as the SDK does."""
         name = request["data"].get("runner_name")

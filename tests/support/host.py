@@ -129,7 +129,11 @@ class RunningHost:
         return answer.json() if answer.content else None
 
     def make_agent(
-        self, slug: str, runner: str, config: Mapping[str, Any] | None = None, **more: Any
+        self,
+        slug: str,
+        runner: str,
+        config: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> dict[str, Any]:
         """Create an agent or replace it; returns what the API says of it."""
         given = {"slug": slug, "name": slug, "runner": runner, **more}
@@ -137,7 +141,7 @@ class RunningHost:
         return dict(self.api("PUT", f"agents/by-slug/{slug}/", json=body))
 
     def send(self, text: str, agent: str = "echo") -> str:
-        """Send an agent a message in a conversation of its own; returns the run's id."""
+        """Send an agent a message in a new conversation; returns the run's id."""
         (found,) = self.api("GET", "agents/", params={"slug": agent})["results"]
         answer = self.api("POST", f"agents/{found['id']}/test/", json={"text": text})
         return str(answer["run_id"])
@@ -232,7 +236,9 @@ class RunningHost:
         for name, text in self.processes.logs().items():
             fresh, self._checked[name] = text[self._checked.get(name, 0) :], len(text)
             found = _TROUBLE.search(fresh)
-            assert found is None, f"{name}:\n{fresh[max(0, found.start() - 500) :][:4000]}"
+            assert found is None, (
+                f"{name}:\n{fresh[max(0, found.start() - 500) :][:4000]}"
+            )
 
 
 async def aside(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -265,6 +271,7 @@ def host(shared_host: RunningHost) -> Iterator[RunningHost]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with RunningHost() as _host:
         sys.stdout.write(f"{_host.url}\n{json.dumps(_host.secrets, indent=2)}\n")
         signal.pause()

@@ -29,7 +29,10 @@ def connections_of(plugin: str) -> list[dict[str, Any]]:
     from agents.registry.models import PluginConnection
 
     rows = PluginConnection.objects.filter(plugin=plugin).order_by("pk")
-    return list(rows.values("status", "reason", "runners", "version"))
+    return [
+        {"status": row.status, "reason": row.reason, "runners": row.runners}
+        for row in rows
+    ]
 
 
 def set_runner_enabled(runner_id: str, *, enabled: bool) -> int:

@@ -4,9 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from uuid import uuid4
 
-from django.db.models import Count, F, Max, Min, Q
+from django.db.models import Count, Max, Min, Q
 
 from agents.models import Agent
 from langbot.core.models import Workspace
@@ -62,14 +63,14 @@ class Load:
         return wait_for_status(self, TERMINAL, seconds)
 
     def wrong_answers(self) -> list[tuple[str, str]]:
-        """Return (expected, said) of the completed runs whose reply differs."""
+        """Return (expected, said), from where they differ, of the completed runs."""
         rows = TranscriptItem.objects.filter(
             run__in=self.ids, run__status="completed", role="assistant"
         )
         said = dict(rows.values_list("run_id", "text"))
         completed = AgentRun.objects.filter(pk__in=self.ids, status="completed")
         return [
-            (self.expected[pk], said.get(pk, "(nothing)"))
+            differing(self.expected[pk], said.get(pk, "(nothing)"))
             for pk in completed.values_list("pk", flat=True)
             if said.get(pk) != self.expected[pk]
         ]
@@ -78,6 +79,12 @@ class Load:
         """Return how many of the runs changed their worker."""
         events = RunEvent.objects.filter(run__in=self.ids, type=EventType.RUN_ADOPTED)
         return events.values("run").distinct().count()
+
+
+def differing(expected: str, said: str) -> tuple[str, str]:
+    """Return both texts without what they begin with in common."""
+    start = len(commonprefix([expected, said]))
+    return expected[start:], said[start:]
 
 
 def wait_for_status(load: Load, statuses: Iterable[str], seconds: float) -> float:
@@ -95,23 +102,21 @@ def wait_for_status(load: Load, statuses: Iterable[str], seconds: float) -> floa
 
 def broken_ledgers(run_ids: Sequence[int]) -> list[tuple[int, str]]:
     """Return the ended runs whose ledger has a gap or not exactly one end, and why."""
-    ends = Count("events", filter=Q(events__type__in=list(ENDS)))
-    rows = (
-        AgentRun.objects.filter(pk__in=run_ids)
-        .annotate(
-            count=Count("events"),
-            first=Min("events__seq"),
-            last=Max("events__seq"),
-            ends=ends,
-            end=Max("events__seq", filter=Q(events__type__in=list(ENDS))),
-        )
-        .exclude(
-            count=F("last_seq"), first=1, last=F("last_seq"), ends=1, end=F("last_seq")
-        )
+    ends = Q(events__type__in=list(ENDS))
+    rows = AgentRun.objects.filter(pk__in=run_ids).values_list(
+        "pk",
+        "status",
+        "last_seq",
+        Count("events"),
+        Min("events__seq"),
+        Max("events__seq"),
+        Count("events", filter=ends),
+        Max("events__seq", filter=ends),
     )
     return [
-        (run.pk, f"{run.status}: {run.count} events, last_seq {run.last_seq}")
-        for run in rows
+        (pk, f"{status}, last_seq {last_seq}: count, first, last, ends {found}")
+        for pk, status, last_seq, *found in rows
+        if found != [last_seq, 1, last_seq, 1, last_seq]
     ]
 
 

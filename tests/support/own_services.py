@@ -46,7 +46,7 @@ def _administer(url: str, statement: str) -> None:
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]  # wants a literal
+        connection.execute(statement)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -49,7 +50,7 @@ FRAMES = {
     "an answer nobody asked": ('{"seq_id":7,"code":0,"message":"","data":{}}', None),
 }
 # Data of requests that the web process answers itself.
-LOCAL_CALLS = [
+LOCAL_CALLS: list[tuple[str, dict[str, Any]]] = [
     ("__cancel_action", {"seq_id": []}),
     ("__cancel_action", {"seq_id": {"a": 1}}),
     ("__cancel_action", {}),
@@ -58,7 +59,7 @@ LOCAL_CALLS = [
     ("get_langbot_version", {"a": [None]}),
 ]
 KEY = "ft1_" + "0" * 64
-CHUNK = {
+CHUNK: dict[str, Any] = {
     "file_key": KEY,
     "file_length": 3,
     "chunk_base64": "YWJj",
@@ -66,7 +67,7 @@ CHUNK = {
     "chunk_amount": 1,
     "chunk_size": 3,
 }
-BAD_CHUNKS = [
+BAD_CHUNKS: list[dict[str, Any]] = [
     {"file_key": "../../etc/passwd"},
     {"file_key": [KEY]},
     {"chunk_index": 1},

@@ -49,7 +49,7 @@ BAD_RESULTS: list[tuple[str, Any, Any]] = [
     ("too_large", "tool.call.started", {**STARTED, "parameters": "x" * 1_100_000}),
 ]
 # Sequence numbers that are none; the result itself counts.
-BAD_SEQUENCES = [None, "1", 0, -1, 1.5, True, [], 2**31, 2**63, 10**40]
+BAD_SEQUENCES: list[Any] = [None, "1", 0, -1, 1.5, True, [], 2**31, 2**63, 10**40]
 BAD_USAGES: list[Any] = [None, 7, "many", [], {"total_tokens": 10**40}, {"a": None}]
 
 
@@ -237,9 +237,9 @@ async def test_a_run_belongs_to_the_plugin_that_was_asked(host):
             with pytest.raises(HostCallError) as refused:
                 await thief.call(action, {"run_id": mine, **data})
             assert refused.value.code == "run.not_active", action
-        assert await owner.call("state_get", {"run_id": mine, **calls["state_get"]}) == {
-            "value": None
-        }
+        assert await owner.call(
+            "state_get", {"run_id": mine, **calls["state_get"]}
+        ) == {"value": None}
         await owner.complete(request, "mine")
         assert await ended(host, mine) == COMPLETED
         assert await aside(host.reply, mine) == "mine"
