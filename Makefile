@@ -46,7 +46,8 @@ chaos: $(VENV)/dev.stamp ## The long crash and race campaigns
 	$(BIN)/python -m pytest -m slow --timeout=900 $(TESTS)
 
 messages: $(VENV)/dev.stamp ## Collect and compile the translations (needs gettext)
-	cd langbot && ../$(BIN)/python ../manage.py makemessages --all --no-obsolete
+	$(BIN)/python manage.py makemessages --all --no-obsolete --add-location=file \
+	  --ignore=tests --ignore=benchmarks --ignore=data
 	$(BIN)/python manage.py compilemessages --ignore=.venv --ignore=.test-env
 
 clean: ## Remove the environment and caches, never the data folder

@@ -43,9 +43,7 @@ class AmbiguousBindingError(Exception):
     def __init__(self, tied: Sequence[AgentBinding]) -> None:
         self.tied = list(tied)
         names = ", ".join(str(binding.public_id) for binding in tied)
-        super().__init__(
-            _("bindings tie for this event: %(names)s") % {"names": names}
-        )
+        super().__init__(_("bindings tie for this event: %(names)s") % {"names": names})
 
 
 def resolve(event: Candidate) -> Resolution:

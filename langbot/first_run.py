@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 from django.utils.crypto import get_random_string
+from django.utils.translation import gettext
 
 from agents.choices import BindingScope, ProviderKind
 from agents.models import Agent, AgentBinding, Model, ModelProvider
@@ -62,7 +63,7 @@ def first_run() -> dict[str, str]:
     path = conf().data_dir / RESULT_FILE
     with transaction.atomic():
         workspace, is_new = Workspace.objects.get_or_create(
-            slug=WORKSPACE, defaults={"name": "Default"}
+            slug=WORKSPACE, defaults={"name": gettext("Default")}
         )
         if not is_new:
             return {}
@@ -127,16 +128,16 @@ def _create_agents(workspace: Workspace) -> None:
     echo = Agent(
         workspace=workspace,
         slug="echo",
-        name="Echo",
-        description="Repeats what it is told. Shows that everything works.",
+        name=gettext("Echo"),
+        description=gettext("Repeats what it is told. Shows that everything works."),
         runner_id=ECHO_RUNNER,
     )
     save_agent(echo, author=AUTHOR)
     assistant = Agent(
         workspace=workspace,
         slug="assistant",
-        name="Assistant",
-        description="Answers with a language model.",
+        name=gettext("Assistant"),
+        description=gettext("Answers with a language model."),
         runner_id=ASSISTANT_RUNNER,
         runner_config={
             "model": {"primary": str(_create_model(workspace).public_id)},
@@ -144,7 +145,7 @@ def _create_agents(workspace: Workspace) -> None:
     )
     save_agent(assistant, author=AUTHOR)
     bot = Bot.objects.create(
-        workspace=workspace, slug=BOT, name="Web chat", adapter="web"
+        workspace=workspace, slug=BOT, name=gettext("Web chat"), adapter="web"
     )
     AgentBinding.objects.create(
         agent=echo,
@@ -167,7 +168,7 @@ def _create_model(workspace: Workspace) -> Model:
         name = given.model or DEFAULT_OPENAI_MODEL
     else:
         provider = ModelProvider.objects.create(
-            workspace=workspace, name="Offline demo", kind=ProviderKind.DEMO
+            workspace=workspace, name=gettext("Offline demo"), kind=ProviderKind.DEMO
         )
         name = "demo"
     return Model.objects.create(provider=provider, name=name)

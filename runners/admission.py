@@ -12,6 +12,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext
 
 from agents.choices import BindingScope, SessionScope
 from agents.matching import AmbiguousBindingError, Candidate, resolve
@@ -84,7 +85,10 @@ def admit(incoming: Incoming) -> Admitted:
     """
     text = str(incoming.input.get("text") or "")
     if len(text) > limits().follow_up_characters:
-        raise InputTooLargeError(f"{len(text)} characters")
+        raise InputTooLargeError(
+            gettext("The text has %(length)d characters, at most %(maximum)d fit.")
+            % {"length": len(text), "maximum": limits().follow_up_characters}
+        )
     known = _known(incoming)
     if known is not None:
         return known
@@ -132,14 +136,14 @@ def _responsible(
     except AmbiguousBindingError as error:
         return None, None, str(error)
     if winner is None:
-        return None, None, "no binding matches"
+        return None, None, gettext("no binding matches")
     return winner.agent, winner, ""
 
 
 def _agent_binding(incoming: Incoming) -> AgentBinding | None:
     agent = incoming.agent
     if agent is None or not agent.enabled or agent.archived_at is not None:
-        raise AgentUnavailableError("the agent is disabled")
+        raise AgentUnavailableError(gettext("The agent is disabled."))
     return agent.bindings.filter(scope=BindingScope.AGENT, enabled=True).first()
 
 

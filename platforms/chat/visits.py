@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.core import signing
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from agents.choices import SessionScope
 from agents.models import Agent
@@ -176,7 +177,7 @@ def ended_turn(visit: Visit, turn: Turn) -> dict[str, Any]:
 def stop(visit: Visit) -> bool:
     """Cancel the visitor's own run, if one is under way."""
     run = _live_run(visit)
-    return run is not None and request_cancel(run, "stopped by the visitor")
+    return run is not None and request_cancel(run, _("stopped by the visitor"))
 
 
 def shown_event(event: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,8 +10,8 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from langbot.core.admin import author_of
 from langbot.core.audit import record_act
@@ -30,7 +30,6 @@ RUN_TONES: dict[str, str] = {
     RunStatus.REQUIRES_ACTION: look.WARN,
 }
 SHOWN_CALLS = 200  # host calls on a run's page
-CANCEL_REASON = "cancelled in the admin"
 
 
 def run_badge(run: AgentRun) -> str:
@@ -188,7 +187,8 @@ class AgentRunAdmin(look.RecordAdmin, RunTable):
         self._cancel(request, list(queryset))
 
     def _cancel(self, request: HttpRequest, runs: list[AgentRun]) -> None:
-        cancelled = [run for run in runs if request_cancel(run, CANCEL_REASON)]
+        reason = gettext("cancelled in the admin")
+        cancelled = [run for run in runs if request_cancel(run, reason)]
         for run in cancelled:
             record_act(author_of(request), "cancel requested", run)
         done = ngettext(

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _INBOX_SECONDS = 60
 _LIVE_SECONDS = 3600
 _ENDED_SECONDS = 20
+_LIVE_EVENT_BYTES = 32 * 1024
 _INBOX_ENTRIES = 100_000
 
 Command = Callable[[Any], None]
@@ -58,7 +59,7 @@ class Outgoing:
             for seq, event in enumerate(events, first_seq):
                 pipeline.xadd(
                     key,
-                    {b"e": encode(live_event(run_id, seq, event))},
+                    _live_entry(run_id, seq, event),
                     id=f"{seq}-0",
                     maxlen=limits().live_entries,
                     approximate=True,
@@ -90,6 +91,12 @@ class Outgoing:
                 await pipeline.execute(raise_on_error=False)
             except FAILURES as error:
                 logger.warning("redis is away: %s", type(error).__name__)
+
+
+def _live_entry(run_id: UUID, seq: int, event: NewEvent) -> Any:
+    # Subscribers read a large event from the ledger: the stream is bounded by number.
+    text = encode(live_event(run_id, seq, event))
+    return {b"e": text} if len(text) <= _LIVE_EVENT_BYTES else {b"s": b""}
 
 
 def live_event(run_id: UUID, seq: int, event: NewEvent) -> dict[str, Any]:

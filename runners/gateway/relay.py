@@ -7,6 +7,7 @@ repeats, but takes what follows a gap.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from langbot.lib.redis import FAILURES, claim_check, run_inbound
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.25
+_WINDOW_SECONDS = 0.004  # of a stream that has begun; nobody reads faster
 _CLOSED_BEATS = 5  # heartbeats; then its worker has read the last frames
 _CLAIM_CHECK_SECONDS = 600
 _EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
@@ -67,6 +69,7 @@ class Relay:
         self._flushing: asyncio.Task[None] | None = None
         self._resending: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
+        self._urgent = asyncio.Event()
         self.pending_bytes = 0
         self.drained = asyncio.Event()
         self.drained.set()
@@ -75,8 +78,11 @@ class Relay:
         """Expect frames of a run; its stream lives `life_seconds` + 10 min."""
         self._pipes.setdefault(run_id, RunPipe(run_id, life_seconds))
 
-    def push(self, run_id: UUID, frame: bytes) -> None:
-        """Queue one frame; a run that is not open is ignored."""
+    def push(self, run_id: UUID, frame: bytes, *, can_wait: bool = False) -> None:
+        """Queue one frame; a run that is not open is ignored.
+
+        One that `can_wait` goes out within 4 ms, together with what follows it.
+        """
         pipe = self._pipes.get(run_id)
         if pipe is None or pipe.closing:
             return
@@ -86,6 +92,8 @@ class Relay:
         if self.pending_bytes > limits().inbound_bytes:
             self.drained.clear()
         self._dirty[run_id] = pipe
+        if not can_wait:
+            self._urgent.set()
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
 
@@ -117,6 +125,10 @@ class Relay:
 
     async def _flush(self) -> None:
         while self._dirty:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WINDOW_SECONDS):
+                    await self._urgent.wait()
+            self._urgent.clear()
             pipes, self._dirty = list(self._dirty.values()), {}
             written = []
             for pipe in pipes:

@@ -53,6 +53,7 @@ class RunStream:
 
     run_id: UUID
     seq_id: int
+    has_begun: bool = False
     calls: list[int] = field(default_factory=list)
 
 
@@ -225,7 +226,9 @@ class PluginSession:
     def _on_response(self, response: Response, text: str) -> None:
         stream = self._streams.get(response.seq_id)
         if stream is not None:
-            self._node.relay.push(stream.run_id, text.encode())
+            begun, stream.has_begun = stream.has_begun, True
+            can_wait = begun and not response.is_end
+            self._node.relay.push(stream.run_id, text.encode(), can_wait=can_wait)
             kind = response.data.get("type")
             if isinstance(kind, str) and kind in TERMINAL_TYPES:
                 # Nothing counts after it; waiting for the transport's own end would

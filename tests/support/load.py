@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
+from itertools import zip_longest
 from uuid import uuid4
 
 from django.db.models import Count, Max, Min, Q
@@ -83,7 +83,8 @@ class Load:
 
 def differing(expected: str, said: str) -> tuple[str, str]:
     """Return both texts without what they begin with in common."""
-    start = len(commonprefix([expected, said]))
+    pairs = enumerate(zip_longest(expected, said))
+    start = next((place for place, (one, other) in pairs if one != other), 0)
     return expected[start:], said[start:]
 
 
@@ -103,19 +104,17 @@ def wait_for_status(load: Load, statuses: Iterable[str], seconds: float) -> floa
 def broken_ledgers(run_ids: Sequence[int]) -> list[tuple[int, str]]:
     """Return the ended runs whose ledger has a gap or not exactly one end, and why."""
     ends = Q(events__type__in=list(ENDS))
-    rows = AgentRun.objects.filter(pk__in=run_ids).values_list(
-        "pk",
-        "status",
-        "last_seq",
-        Count("events"),
-        Min("events__seq"),
-        Max("events__seq"),
-        Count("events", filter=ends),
-        Max("events__seq", filter=ends),
+    rows = AgentRun.objects.filter(pk__in=run_ids).annotate(
+        found=Count("events"),
+        first=Min("events__seq"),
+        last=Max("events__seq"),
+        ends=Count("events", filter=ends),
+        end=Max("events__seq", filter=ends),
     )
+    seen = rows.values_list("pk", "last_seq", "found", "first", "last", "ends", "end")
     return [
-        (pk, f"{status}, last_seq {last_seq}: count, first, last, ends {found}")
-        for pk, status, last_seq, *found in rows
+        (pk, f"last_seq {last_seq}: count, first, last, ends, end {found}")
+        for pk, last_seq, *found in seen
         if found != [last_seq, 1, last_seq, 1, last_seq]
     ]
 

@@ -202,13 +202,17 @@ async def test_a_plugin_that_sends_garbage_for_ever_is_cut_off(host):
         async with connected(host, "garbage") as plugin:
             run_id, _ = await begin_run(host, plugin)
             serving = asyncio.create_task(assert_serves(host, bystander))
+            sent = 0
             with pytest.raises((ConnectionClosed, ConnectionError)):
                 while True:
                     await plugin.garbage(50)
+                    sent += 50
                     await asyncio.sleep(0)  # so that the close is read
             await serving
             await plugin.socket.wait_closed()
             assert plugin.socket.close_code == 4008
+            # What sockets and queues hold, beyond the thousand that are put up with.
+            assert sent < 30_000
             assert await ended(host, run_id) == ("failed", "connection_lost")
         await assert_serves(host, bystander)
 

@@ -137,7 +137,7 @@ async def test_numbers_that_are_no_sequence_are_warned_of(host):
         text = ""
         for number in BAD_SEQUENCES:
             text += f"{number!r} "
-            await plugin.delta(request, text, sequence=number)  # type: ignore[arg-type]  # wrong on purpose
+            await plugin.delta(request, text, sequence=number)
         await plugin.complete(request, text, sequence=1)
         assert await ended(host, run_id) == COMPLETED
         assert await warnings(host, run_id) == ["bad_sequence"] * len(BAD_SEQUENCES)
