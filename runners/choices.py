@@ -2,13 +2,14 @@
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class RunStatus(models.TextChoices):
     """C-05; edges in `EDGES`."""
 
-    CREATED = "created", _("created")
-    QUEUED = "queued", _("queued")
+    CREATED = "created", pgettext_lazy("status", "created")
+    QUEUED = "queued", pgettext_lazy("status", "queued")
     RUNNING = "running", _("running")
     REQUIRES_ACTION = "requires_action", _("waiting for a person")
     COMPLETED = "completed", _("completed")
@@ -65,7 +66,7 @@ class EventOutcome(models.TextChoices):
 
 
 class QueuedStatus(models.TextChoices):
-    QUEUED = "queued", _("queued")
+    QUEUED = "queued", pgettext_lazy("status", "queued")
     INJECTED = "injected", _("injected")
     PROMOTED = "promoted", _("promoted")
     CANCELLED = "cancelled", _("cancelled")
@@ -75,14 +76,14 @@ class QueuedStatus(models.TextChoices):
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", _("pending")
     SENDING = "sending", _("sending")
-    DELIVERED = "delivered", _("delivered")
+    DELIVERED = "delivered", pgettext_lazy("status", "delivered")
     FAILED = "failed", _("failed")
     UNCERTAIN = "uncertain", _("uncertain")
     CANCELLED = "cancelled", _("cancelled")
 
 
 class HostCallStatus(models.TextChoices):
-    STARTED = "started", _("started")
+    STARTED = "started", pgettext_lazy("status", "started")
     ANSWERED = "answered", _("answered")
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.translation import get_language, ngettext
+from django.utils.translation import get_language, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from agents.admin.bindings import BindingInline
@@ -166,7 +166,7 @@ class AgentAdmin(GrowingAdmin):
     @admin.display(description=_("state"), ordering="enabled")
     def state(self, agent: Agent) -> str:
         if agent.archived_at is not None:
-            return look.badge(_("archived"))
+            return look.badge(pgettext("status", "archived"))
         if agent.enabled:
             return look.badge(_("enabled"), look.GOOD)
         return look.badge(_("disabled"), look.WARN)

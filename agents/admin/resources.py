@@ -57,7 +57,7 @@ class ModelProviderAdmin(AuditedAdmin):
         ),
     ]
 
-    @admin.display(description=_("key"), boolean=True)
+    @admin.display(description=_("API key"), boolean=True)
     def has_key(self, provider: ModelProvider) -> bool:
         return bool(provider.api_key)
 

@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from langbot.core.audit import changes, record_act, state_of
 from langbot.core.models import ApiToken, AuditLog, Membership, Workspace
@@ -76,7 +76,7 @@ class TokenAdmin(AuditedAdmin):
     def state(self, token: Any) -> str:
         expires = getattr(token, "expires_at", None)
         if token.revoked_at is not None:
-            return look.badge(_("revoked"), look.BAD)
+            return look.badge(pgettext("status", "revoked"), look.BAD)
         if expires is not None and expires <= datetime.now(UTC):
             return look.badge(_("expired"), look.WARN)
         return look.badge(_("good"), look.GOOD)

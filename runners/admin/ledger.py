@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 
 from langbot.lib import admin as look
 from langbot.lib.conf import limits
@@ -274,7 +275,7 @@ class WorkerNodeAdmin(look.RecordAdmin):
     def state(self, node: WorkerNode) -> str:
         silence = datetime.now(UTC) - node.heartbeat_at
         if node.stopped_at is not None:
-            return look.badge(_("stopped"))
+            return look.badge(pgettext("status", "stopped"))
         if silence > timedelta(seconds=limits().node_dead_seconds):
             return look.badge(_("dead"), look.BAD)
         return look.badge(_("alive"), look.GOOD)

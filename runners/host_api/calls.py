@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from langbot.lib.db import DatabaseExecutor
 from runners.engine.snapshot import RunFacts
+from runners.ledger.journal import CallKey
 from runners.protocol.errors import ErrorCode, ProtocolError
 
 Data = TypeVar("Data", bound="CallData")
@@ -25,6 +26,7 @@ class HostCall:
     facts: RunFacts
     data: dict[str, Any]
     database: DatabaseExecutor
+    key: CallKey
 
     def read(self, model: type[Data]) -> Data:
         """Return the validated data; raises invalid_request naming the field."""

@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError
 from runners.engine.active import ActiveRun
 from runners.host_api import history, models, runs, state
 from runners.host_api.calls import HostCall
+from runners.ledger.journal import CallKey
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.frames import (
     Action,
@@ -76,7 +77,8 @@ class HostApi:
                 run.answered(call.seq_id)  # else the adopter answers it
 
     async def _answer(self, run: ActiveRun, call: Request) -> None:
-        host_call = HostCall(run.facts, call.data, self._engine.database)
+        key = CallKey(run.facts.pk, run.tenure.invocation, call.seq_id, call.action)
+        host_call = HostCall(run.facts, call.data, self._engine.database, key)
         if call.action == Action.CANCEL_ACTION:
             cancelled = self._cancel(run, call.data.get("seq_id"))
             self._send(run, call, {"cancelled": cancelled})

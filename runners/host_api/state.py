@@ -6,6 +6,7 @@ from pydantic import Field
 
 from langbot.lib.conf import limits
 from runners.host_api.calls import CallData, HostCall
+from runners.ledger.journal import once
 from runners.ledger.state_store import (
     StateRefusedError,
     StateWrite,
@@ -43,7 +44,7 @@ async def state_get(call: HostCall) -> dict[str, Any]:
 
 
 async def state_set(call: HostCall) -> dict[str, Any]:
-    """Write one value of at most 256 KiB; repeating it is harmless."""
+    """Write one value of at most 256 KiB, once."""
     data = call.read(Valued)
     scope_key = _scope_key(call, data.scope)
     try:
@@ -59,15 +60,23 @@ async def state_set(call: HostCall) -> dict[str, Any]:
         data.key,
         data.value,
     )
-    await call.database(write_state, write)
-    return {"success": True}
+
+    def effect() -> dict[str, Any]:
+        write_state(write)
+        return {"success": True}
+
+    return await call.database(once, call.key, effect)
 
 
 async def state_delete(call: HostCall) -> dict[str, Any]:
     """Return whether there was a value."""
     data = call.read(Keyed)
     scope_key = _scope_key(call, data.scope)
-    return {"success": await call.database(delete_state, scope_key, data.key)}
+
+    def effect() -> dict[str, Any]:
+        return {"success": delete_state(scope_key, data.key)}
+
+    return await call.database(once, call.key, effect)
 
 
 async def state_list(call: HostCall) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from langbot.lib.conf import conf
+from langbot.lib.redis import quick_client
+
 
 def make_plugin_token(
     label: str, plugins: Iterable[str], workspace: str | None = "default"
@@ -41,3 +44,19 @@ def set_runner_enabled(runner_id: str, *, enabled: bool) -> int:
 
     runners = RunnerDescriptor.objects.filter(runner_id=runner_id)
     return runners.update(enabled=enabled)
+
+
+def keys_without_a_life(only: str = "") -> list[str]:
+    """Return the host's Redis keys that never expire; those of Celery's broker aside.
+
+    With `only`, return the keys of that name instead, whatever their life.
+    """
+    prefix = conf().redis_prefix
+    client = quick_client()
+    if only:
+        return [key.decode() for key in client.scan_iter(f"{prefix}{only}*", 1000)]
+    return [
+        key.decode()
+        for key in client.scan_iter(f"{prefix}*", 1000)
+        if client.ttl(key) == -1 and not key.decode().startswith(f"{prefix}celery:")
+    ]
