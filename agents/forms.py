@@ -36,7 +36,7 @@ class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stub
     """
 
     grows_from: ClassVar[str]
-    grown_for = forms.CharField(required=False, widget=forms.HiddenInput)
+    grown_for = forms.CharField(label="", required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

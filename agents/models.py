@@ -87,7 +87,9 @@ class Agent(PublicModel):
 class AgentVersion(AppendOnlyModel):
     """What an agent was after one save; runs name the version they used."""
 
-    agent = models.ForeignKey(Agent, models.CASCADE, related_name="versions")
+    agent = models.ForeignKey(
+        Agent, models.CASCADE, related_name="versions", verbose_name=_("agent")
+    )
     number = models.PositiveIntegerField(_("version"))
     data = models.JSONField(_("content"))
     author = models.CharField(_("author"), max_length=200, blank=True)

@@ -27,12 +27,12 @@ class RunnerDescriptor(models.Model):
     plugin = models.CharField(_("plugin"), max_length=200)
     version = models.CharField(_("version"), max_length=50, blank=True)
     kind = models.CharField(_("kind"), max_length=20)
-    usages = models.JSONField(default=list)
-    event_patterns = models.JSONField(default=list)
+    usages = models.JSONField(_("usages"), default=list)
+    event_patterns = models.JSONField(_("event patterns"), default=list)
     capabilities = models.JSONField(_("capabilities"), default=dict)
     permissions = models.JSONField(_("permissions"), default=dict)
     config_schema = models.JSONField(_("configuration schema"), default=list)
-    manifest = models.JSONField(default=dict)
+    manifest = models.JSONField(_("manifest"), default=dict)
     enabled = models.BooleanField(_("enabled"), default=True)
     last_error = models.TextField(_("last error"), blank=True)
     last_seen_at = models.DateTimeField(_("last seen"), null=True)
@@ -93,8 +93,15 @@ class PluginConnection(models.Model):
     """One socket of one plugin process, for as long as the ledger keeps it."""
 
     public_id = models.UUIDField(default=uuid7, unique=True, editable=False)
-    token = models.ForeignKey(PluginToken, models.CASCADE, related_name="connections")
-    workspace = models.ForeignKey(Workspace, models.CASCADE, null=True)
+    token = models.ForeignKey(
+        PluginToken,
+        models.CASCADE,
+        related_name="connections",
+        verbose_name=_("plugin token"),
+    )
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, null=True, verbose_name=_("workspace")
+    )
     plugin = models.CharField(_("plugin"), max_length=200, db_index=True)
     version = models.CharField(_("version"), max_length=50, blank=True)
     runners = models.JSONField(_("runners"), default=list)

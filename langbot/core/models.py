@@ -33,11 +33,17 @@ class Membership(models.Model):
         ADMIN = "admin", _("admin")
         MEMBER = "member", _("member")
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="memberships")
+    workspace = models.ForeignKey(
+        Workspace,
+        models.CASCADE,
+        related_name="memberships",
+        verbose_name=_("workspace"),
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.CASCADE,
         related_name="langbot_memberships",
+        verbose_name=_("user"),
     )
     role = models.CharField(
         _("role"), max_length=10, choices=Role.choices, default=Role.MEMBER
@@ -70,7 +76,10 @@ class ApiToken(PublicModel):
     """A bearer token of a user, stored as a hash; shown once when made."""
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="langbot_tokens"
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="langbot_tokens",
+        verbose_name=_("user"),
     )
     workspace = models.ForeignKey(
         Workspace, models.CASCADE, related_name="tokens", verbose_name=_("workspace")
@@ -98,7 +107,11 @@ class AuditLog(AppendOnlyModel):
     """One act of a person or one configuration change, before and after."""
 
     workspace = models.ForeignKey(
-        Workspace, models.PROTECT, null=True, related_name="audit"
+        Workspace,
+        models.PROTECT,
+        null=True,
+        related_name="audit",
+        verbose_name=_("workspace"),
     )
     actor = models.CharField(_("actor"), max_length=200)
     action = models.CharField(_("action"), max_length=100)

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 CLOSED_BY_HOST = 4008  # the server lets applications send 1000 and 3000 to 4999 only
 TOKEN_HEADER = b"x-langbot-plugin-debug-key"
 _MESSAGES_IN_A_ROW = 50
+_CLOSE_SECONDS = 1.0
 _REFUSED = {"type": "websocket.close"}
 
 
@@ -65,7 +66,11 @@ class PluginConsumer(AsyncConsumer):
             await asyncio.wait({reading, closing}, return_when="FIRST_COMPLETED")
             if session.closing.is_set():
                 await session.flush()
-                await send({"type": "websocket.close", "code": CLOSED_BY_HOST})
+                # Behind what a plugin that does not read leaves unsent it would wait
+                # for ever; the server closes when this returns.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CLOSE_SECONDS):
+                        await send({"type": "websocket.close", "code": CLOSED_BY_HOST})
         finally:
             for task in (reading, closing):
                 task.cancel()

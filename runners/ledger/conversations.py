@@ -101,16 +101,27 @@ class QueuedMessage(PublicModel):
     queued → promoted | injected | cancelled; `refused` is written as such.
     """
 
-    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="queue")
-    event = models.OneToOneField(
-        EventLog, models.PROTECT, related_name="queued_message"
+    conversation = models.ForeignKey(
+        Conversation,
+        models.CASCADE,
+        related_name="queue",
+        verbose_name=_("conversation"),
     )
-    agent = models.ForeignKey(Agent, models.PROTECT, related_name="+")
+    event = models.OneToOneField(
+        EventLog, models.PROTECT, related_name="queued_message", verbose_name=_("event")
+    )
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, related_name="+", verbose_name=_("agent")
+    )
     binding = models.ForeignKey(
-        AgentBinding, models.SET_NULL, null=True, related_name="+"
+        AgentBinding,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("binding"),
     )
     mode = models.CharField(_("mode"), max_length=10, default="enqueue")
-    dry_run = models.BooleanField(default=False)
+    dry_run = models.BooleanField(_("dry run"), default=False)
     status = models.CharField(
         _("status"),
         max_length=10,
@@ -122,8 +133,9 @@ class QueuedMessage(PublicModel):
         models.SET_NULL,
         null=True,
         related_name="promoted_from",
+        verbose_name=_("run"),
     )
-    ended_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True)
 
     class Meta:
         verbose_name = _("queued message")
@@ -139,4 +151,4 @@ class QueuedMessage(PublicModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} {self.public_id}"
+        return f"{self.get_status_display()} {self.public_id}"

@@ -35,8 +35,10 @@ class EventLog(AppendOnlyModel, PublicModel):
     delivery: Any = models.JSONField(_("delivery"), default=dict)
     raw_ref: Any = models.JSONField(_("raw reference"), null=True)
     metadata: Any = models.JSONField(_("metadata"), default=dict)
-    trigger_source = models.CharField(max_length=20)
-    source_event_type = models.CharField(max_length=100, blank=True)
+    trigger_source = models.CharField(_("trigger source"), max_length=20)
+    source_event_type = models.CharField(
+        _("platform's event type"), max_length=100, blank=True
+    )
     outcome = models.CharField(
         _("outcome"), max_length=10, choices=EventOutcome.choices
     )

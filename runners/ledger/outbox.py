@@ -19,7 +19,12 @@ class Delivery(PublicModel):
     retry. Only the lowest unfinished row of a target is claimed, so order holds.
     """
 
-    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="deliveries")
+    workspace = models.ForeignKey(
+        Workspace,
+        models.PROTECT,
+        related_name="deliveries",
+        verbose_name=_("workspace"),
+    )
     run = models.ForeignKey(
         AgentRun,
         models.SET_NULL,
@@ -28,13 +33,18 @@ class Delivery(PublicModel):
         verbose_name=_("run"),
     )
     conversation = models.ForeignKey(
-        Conversation, models.PROTECT, related_name="deliveries"
+        Conversation,
+        models.PROTECT,
+        related_name="deliveries",
+        verbose_name=_("conversation"),
     )
     bot_id = models.UUIDField(_("bot"))
     target = models.CharField(_("target"), max_length=300)
     payload: Any = models.JSONField(_("payload"))
-    idempotency_key = models.UUIDField(default=uuid7, unique=True, editable=False)
-    at_least_once = models.BooleanField(default=False)
+    idempotency_key = models.UUIDField(
+        _("idempotency key"), default=uuid7, unique=True, editable=False
+    )
+    at_least_once = models.BooleanField(_("at least once"), default=False)
     status = models.CharField(
         _("status"),
         max_length=10,
@@ -47,7 +57,9 @@ class Delivery(PublicModel):
     claim_token = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
     last_error = models.TextField(_("last error"), blank=True)
-    platform_message_id = models.CharField(max_length=200, blank=True)
+    platform_message_id = models.CharField(
+        _("platform's message id"), max_length=200, blank=True
+    )
     delivered_at = models.DateTimeField(_("delivered"), null=True)
 
     class Meta:
@@ -69,4 +81,4 @@ class Delivery(PublicModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} → {self.target}"
+        return f"{self.get_status_display()} → {self.target}"

@@ -30,7 +30,9 @@ class AgentRun(PublicModel):
     and fencing token in `runners.ledger.writing`; nobody saves a run.
     """
 
-    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="runs")
+    workspace = models.ForeignKey(
+        Workspace, models.PROTECT, related_name="runs", verbose_name=_("workspace")
+    )
     conversation = models.ForeignKey(
         Conversation,
         models.PROTECT,
@@ -55,9 +57,13 @@ class AgentRun(PublicModel):
     runner_id = models.CharField(_("runner"), max_length=300)
     bot_id = models.UUIDField(_("bot"), null=True)
     parent = models.ForeignKey(
-        "self", models.SET_NULL, null=True, related_name="children"
+        "self",
+        models.SET_NULL,
+        null=True,
+        related_name="children",
+        verbose_name=_("parent run"),
     )
-    depth = models.PositiveSmallIntegerField(default=0)
+    depth = models.PositiveSmallIntegerField(_("depth"), default=0)
     origin = models.CharField(_("origin"), max_length=100, blank=True)
     dry_run = models.BooleanField(_("dry run"), default=False)
 
@@ -68,17 +74,19 @@ class AgentRun(PublicModel):
     error_code = models.CharField(_("error code"), max_length=100, blank=True)
     retryable = models.BooleanField(_("retryable"), default=False)
     cancel_requested_at = models.DateTimeField(_("cancel requested"), null=True)
-    cancel_reason = models.CharField(max_length=200, blank=True)
+    cancel_reason = models.CharField(_("cancel reason"), max_length=200, blank=True)
 
     snapshot: Any = models.JSONField(_("snapshot"), null=True)
     node = models.UUIDField(_("worker"), null=True)
-    fencing_token = models.PositiveBigIntegerField(default=0)
+    fencing_token = models.PositiveBigIntegerField(_("fencing token"), default=0)
     connection_id = models.UUIDField(_("plugin connection"), null=True)
-    web_node = models.CharField(max_length=40, blank=True)
-    last_seq = models.PositiveIntegerField(default=0)
-    inbound_cursor = models.CharField(max_length=40, default="0-0")
-    invocation = models.PositiveSmallIntegerField(default=1)
-    last_runner_sequence = models.PositiveIntegerField(default=0)
+    web_node = models.CharField(_("web node"), max_length=40, blank=True)
+    last_seq = models.PositiveIntegerField(_("last event number"), default=0)
+    inbound_cursor = models.CharField(_("inbound cursor"), max_length=40, default="0-0")
+    invocation = models.PositiveSmallIntegerField(_("invocation"), default=1)
+    last_runner_sequence = models.PositiveIntegerField(
+        _("last number of the runner"), default=0
+    )
 
     deadline_at = models.DateTimeField(_("deadline"), null=True)
     queued_at = models.DateTimeField(_("queued"), null=True)
@@ -167,9 +175,11 @@ class RunEvent(AppendOnlyModel):
 class HostCall(models.Model):
     """The journal of one side effect: written before it, answered after it."""
 
-    run = models.ForeignKey(AgentRun, models.CASCADE, related_name="host_calls")
-    invocation = models.PositiveSmallIntegerField()
-    plugin_seq_id = models.BigIntegerField()
+    run = models.ForeignKey(
+        AgentRun, models.CASCADE, related_name="host_calls", verbose_name=_("run")
+    )
+    invocation = models.PositiveSmallIntegerField(_("invocation"))
+    plugin_seq_id = models.BigIntegerField(_("request number"))
     action = models.CharField(_("action"), max_length=50)
     status = models.CharField(
         _("status"),
@@ -178,8 +188,8 @@ class HostCall(models.Model):
         default=HostCallStatus.STARTED,
     )
     answer: Any = models.JSONField(_("answer"), null=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    answered_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(_("started"), auto_now_add=True)
+    answered_at = models.DateTimeField(_("answered at"), null=True)
 
     class Meta:
         verbose_name = _("host call")
@@ -192,4 +202,4 @@ class HostCall(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.status}"
+        return f"{self.action} {self.get_status_display()}"

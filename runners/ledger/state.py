@@ -9,13 +9,15 @@ from langbot.core.models import Workspace
 class RunnerState(models.Model):
     """A value that a runner keeps, addressed by a hashed scope (LB-96, LB-97)."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="+", verbose_name=_("workspace")
+    )
     runner_id = models.CharField(_("runner"), max_length=300)
     scope = models.CharField(_("scope"), max_length=15)
-    scope_key = models.CharField(max_length=100)
+    scope_key = models.CharField(_("scope key"), max_length=100)
     key = models.CharField(_("key"), max_length=200)
     value: Any = models.JSONField(_("value"), null=True)
-    version = models.PositiveIntegerField(default=1)
+    version = models.PositiveIntegerField(_("version"), default=1)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 

@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires')),
                 ('last_used_at', models.DateTimeField(editable=False, null=True, verbose_name='last used')),
                 ('revoked_at', models.DateTimeField(editable=False, null=True, verbose_name='revoked')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='langbot_tokens', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='langbot_tokens', to=settings.AUTH_USER_MODEL, verbose_name='user')),
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='langbot_core.workspace', verbose_name='workspace')),
             ],
             options={
@@ -86,8 +86,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('role', models.CharField(choices=[('admin', 'admin'), ('member', 'member')], default='member', max_length=10, verbose_name='role')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='langbot_memberships', to=settings.AUTH_USER_MODEL)),
-                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='langbot_core.workspace')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='langbot_memberships', to=settings.AUTH_USER_MODEL, verbose_name='user')),
+                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='langbot_core.workspace', verbose_name='workspace')),
             ],
             options={
                 'verbose_name': 'membership',
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
                 ('before', models.JSONField(null=True, verbose_name='before')),
                 ('after', models.JSONField(null=True, verbose_name='after')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='time')),
-                ('workspace', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='audit', to='langbot_core.workspace')),
+                ('workspace', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='audit', to='langbot_core.workspace', verbose_name='workspace')),
             ],
             options={
                 'verbose_name': 'audit entry',

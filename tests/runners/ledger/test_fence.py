@@ -144,8 +144,7 @@ def test_of_many_claims_one_wins(agent):
     for _ in range(ROUNDS):
         run = queued_run(agent)
         claims = [
-            lambda run=run: bool(claim_runs(uuid4(), [claim_of(run)]))
-            for _ in range(4)
+            lambda run=run: bool(claim_runs(uuid4(), [claim_of(run)])) for _ in range(4)
         ]
         assert sum(in_threads(*claims)) == 1
         run.refresh_from_db()
@@ -157,7 +156,9 @@ def test_of_many_adopters_one_wins_and_the_owner_is_fenced_off(agent):
     nodes = [start_node(f"adopter {number}").public_id for number in range(3)]
     for _ in range(ROUNDS):
         run, token = running(agent)
-        adoptions = [lambda node=node, pk=run.pk: adopt_runs([pk], node) for node in nodes]
+        adoptions = [
+            lambda node=node, pk=run.pk: adopt_runs([pk], node) for node in nodes
+        ]
         won = [one for adopted in in_threads(*adoptions) for one in adopted]
         assert len(won) == 1
         assert write_batches([deltas(run, token)]).last_seq == {}
