@@ -12,6 +12,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 
 from agents.choices import BindingScope, SessionScope
@@ -104,17 +105,14 @@ def admit(incoming: Incoming) -> Admitted:
 
 
 def _known(incoming: Incoming) -> Admitted | None:
-    event = (
-        EventLog.objects.select_related("conversation")
-        .filter(
-            workspace=incoming.workspace,
-            source=incoming.source,
-            event_id=incoming.event_id,
-        )
-        .first()
+    same = EventLog.objects.filter(
+        workspace=incoming.workspace,
+        source=incoming.source,
+        event_id=incoming.event_id,
     )
-    if event is None:
+    if not same.exists():
         return None
+    event = same.select_related("conversation").get()
     message = QueuedMessage.objects.filter(event=event).first()
     run = event.runs.order_by("-attempt").first()
     return Admitted("duplicate", event, event.conversation, run, message)
@@ -165,46 +163,55 @@ def _admit_new(
     if agent is None:
         event = _log_event(incoming, None, EventOutcome.IGNORED, reason)
         return Admitted("ignored", event)
-    conversation = _locked_conversation(incoming, agent)
-    live = AgentRun.objects.live().filter(conversation=conversation).first()
-    waiting = conversation.queue.filter(status=QueuedStatus.QUEUED).count()
-    if live is not None or waiting:
-        return _enqueue(incoming, conversation, (agent, binding), waiting, live)
+    conversation, is_new = _locked_conversation(incoming, agent)
+    if not is_new and _is_busy(conversation):
+        return _enqueue(incoming, conversation, agent, binding)
     event = _log_event(incoming, conversation, EventOutcome.STARTED)
     run = open_turn(conversation, Turn(event, agent, binding, dry_run=incoming.dry_run))
     wake_runs([run.pk])
     return Admitted("started", event, conversation, run)
 
 
+def _is_busy(conversation: Conversation) -> bool:
+    live = AgentRun.objects.live().filter(conversation=conversation)
+    return live.exists() or _waiting(conversation).exists()
+
+
+def _waiting(conversation: Conversation) -> QuerySet[QueuedMessage]:
+    return conversation.queue.filter(status=QueuedStatus.QUEUED)
+
+
 def _enqueue(
     incoming: Incoming,
     conversation: Conversation,
-    responsible: tuple[Agent, AgentBinding | None],
-    waiting: int,
-    live: AgentRun | None,
+    agent: Agent,
+    binding: AgentBinding | None,
 ) -> Admitted:
+    waiting = _waiting(conversation).count()
     if waiting >= limits().follow_ups:
         raise QueueFullError(waiting, limits().follow_ups)
     event = _log_event(incoming, conversation, EventOutcome.QUEUED)
     message = QueuedMessage.objects.create(
         conversation=conversation,
         event=event,
-        agent=responsible[0],
-        binding=responsible[1],
+        agent=agent,
+        binding=binding,
         dry_run=incoming.dry_run,
     )
+    live = AgentRun.objects.live().filter(conversation=conversation).first()
     return Admitted("queued", event, conversation, None, message, waiting + 1, live)
 
 
-def _locked_conversation(incoming: Incoming, agent: Agent) -> Conversation:
+def _locked_conversation(incoming: Incoming, agent: Agent) -> tuple[Conversation, bool]:
+    """Return the locked row, and whether this transaction has made it."""
     rows = Conversation.objects.all()
     if incoming.conversation is not None:
-        return lock_rows(rows.filter(pk=incoming.conversation.pk))[0]
+        return lock_rows(rows.filter(pk=incoming.conversation.pk))[0], False
     key = conversation_key(incoming, agent)
     rows = rows.filter(workspace=incoming.workspace, key=key)
     known = lock_rows(rows)
     if known:
-        return known[0]
+        return known[0], False
     created, is_new = Conversation.objects.get_or_create(
         workspace=incoming.workspace,
         key=key,
@@ -220,7 +227,7 @@ def _locked_conversation(incoming: Incoming, agent: Agent) -> Conversation:
         },
     )
     # A row of this transaction is nobody else's yet.
-    return created if is_new else lock_rows(rows)[0]
+    return (created, True) if is_new else (lock_rows(rows)[0], False)
 
 
 def conversation_key(incoming: Incoming, agent: Agent) -> str:

@@ -32,6 +32,20 @@ class Reply:
     artifact_refs: list[Any] = field(default_factory=list)
 
 
+_READ = (
+    "public_id",
+    "workspace_id",
+    "conversation_id",
+    "agent_id",
+    "bot_id",
+    "status",
+    "error_code",
+    "dry_run",
+    "snapshot",
+    "event__delivery",
+)
+
+
 def close_turns(
     closed: Sequence[tuple[int, Reply | None]],
     conversations: Mapping[int, Conversation],
@@ -43,7 +57,8 @@ def close_turns(
     if not closed:
         return [], []
     replies = dict(closed)
-    runs = AgentRun.objects.select_related("event").filter(pk__in=replies)
+    runs = AgentRun.objects.select_related("event").only(*_READ)
+    runs = runs.filter(pk__in=replies)
     closing = [
         Closing(run, conversations[run.conversation_id], replies[run.pk])
         for run in runs.order_by("pk")
