@@ -43,7 +43,7 @@ bench: $(VENV)/dev.stamp ## The benchmarks, as JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 chaos: $(VENV)/dev.stamp ## The long crash and race campaigns
-	$(BIN)/python -m pytest -m slow --timeout=900 $(TESTS)
+	$(BIN)/python -m pytest tests/chaos --timeout=900 $(TESTS)
 
 messages: $(VENV)/dev.stamp ## Collect and compile the translations (needs gettext)
 	$(BIN)/python manage.py makemessages --all --no-obsolete --add-location=file \
