@@ -7,3 +7,9 @@ class AgentsConfig(AppConfig):
     label = "langbot_agents"
     verbose_name = _("Agents")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from agents.registry.connections import purge_gone
+        from langbot.core import retention
+
+        retention.register("plugin connections", purge_gone)

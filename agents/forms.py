@@ -241,11 +241,21 @@ class AgentForm(GrowingForm):
         super()._post_clean()  # type: ignore[misc]  # Django's hook, absent in stubs
         if self.is_stale or self.errors.keys() & {"runner_id", "workspace"}:
             return
-        self.instance.runner_config = {**self._unshown(), **self.settings()}
+        self.instance.runner_config = {**self._unshown(), **self._chosen()}
         try:
             self.instance.runner_config = check_config(self.instance)
         except ValidationError as error:
             self.add_setting_errors(error.message_dict)
+
+    def _chosen(self) -> dict[str, Any]:
+        """Return the settings without those that were neither stored nor touched."""
+        same = self.initial.get("runner_id") == self.instance.runner_id
+        stored = self.instance.runner_config if same else {}
+        return {
+            name: value
+            for name, value in self.settings().items()
+            if name in stored or PREFIX + name in self.changed_data
+        }
 
     def _unshown(self) -> dict[str, Any]:
         """Return stored settings that the form has no field for.

@@ -1,16 +1,26 @@
 """What an agent may use and how it answers; a binding may only narrow it."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 StateScope = Literal["conversation", "actor", "subject", "runner"]
 
 
-class ResourcePolicy(BaseModel):
-    """Extra grants beyond the runner config (LB-10). None in `skills` means all."""
-
+class _Narrowable(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    def narrowed(self, other: Self) -> Self:
+        """Return what both allow; a field that `other` was not given stays as it is."""
+        both = {
+            name: _both(getattr(self, name), getattr(other, name))
+            for name in other.model_fields_set
+        }
+        return self.model_copy(update=both)
+
+
+class ResourcePolicy(_Narrowable):
+    """Extra grants beyond the runner config (LB-10). None in `skills` means all."""
 
     models: list[str] = []
     tools: list[str] = []
@@ -20,33 +30,12 @@ class ResourcePolicy(BaseModel):
     workspace_storage: bool = False
     artifacts: bool = True
 
-    def narrowed(self, other: "ResourcePolicy") -> "ResourcePolicy":
-        """Return what both allow."""
-        return ResourcePolicy(
-            models=_both(self.models, other.models),
-            tools=_both(self.tools, other.tools),
-            knowledge_bases=_both(self.knowledge_bases, other.knowledge_bases),
-            skills=_both_or_all(self.skills, other.skills),
-            plugin_storage=self.plugin_storage and other.plugin_storage,
-            workspace_storage=self.workspace_storage and other.workspace_storage,
-            artifacts=self.artifacts and other.artifacts,
-        )
 
-
-class StatePolicy(BaseModel):
+class StatePolicy(_Narrowable):
     """Which state scopes the runner may read and write (LB-11)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     enabled: bool = True
     scopes: list[StateScope] = ["conversation", "actor"]
-
-    def narrowed(self, other: "StatePolicy") -> "StatePolicy":
-        """Return what both allow."""
-        return StatePolicy(
-            enabled=self.enabled and other.enabled,
-            scopes=[scope for scope in self.scopes if scope in other.scopes],
-        )
 
 
 class DeliveryPolicy(BaseModel):
@@ -72,11 +61,10 @@ class ApprovalPolicy(BaseModel):
     ask: list[str] = []
 
 
-def _both(mine: list[str], theirs: list[str]) -> list[str]:
-    return [name for name in mine if name in theirs]
-
-
-def _both_or_all(mine: list[str] | None, theirs: list[str] | None) -> list[str] | None:
+def _both(mine: Any, theirs: Any) -> Any:
+    """Return what two flags or two lists of names allow; None allows all."""
     if mine is None or theirs is None:
         return theirs if mine is None else mine
-    return _both(mine, theirs)
+    if isinstance(mine, bool):
+        return mine and theirs
+    return [name for name in mine if name in theirs]

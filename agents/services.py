@@ -1,15 +1,17 @@
 """Changing agents: every save is checked, versioned and audited in one transaction."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import PROTECT, ProtectedError
 from django.utils.translation import gettext_lazy as _
+from pydantic import ValidationError as PolicyError
 
-from agents.bindings import delete_binding, save_binding
+from agents.bindings import check_binding, delete_binding, save_binding
 from agents.config_secrets import (
     is_sealed,
     keep_masked,
@@ -17,7 +19,7 @@ from agents.config_secrets import (
     reveal_config,
     seal_config,
 )
-from agents.models import Agent, AgentVersion, Model, RunnerDescriptor
+from agents.models import POLICIES, Agent, AgentVersion, Model, RunnerDescriptor
 from agents.registry.config_schema import (
     read_schema,
     selected_models,
@@ -26,6 +28,7 @@ from agents.registry.config_schema import (
 from langbot.core.audit import changes, record_act
 from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
+from langbot.lib.secrets import SecretUnreadableError
 
 CONTENT = (
     "slug",
@@ -45,7 +48,7 @@ CONTENT = (
 def save_agent(agent: Agent, *, author: str, action: str = "") -> Agent:
     """Check and save an agent, write its next version and an audit entry.
 
-    Safe to call concurrently: the row is locked, version numbers are dense. A masked
+    Content equal to the stored one is no change: no version, no entry. Safe to call concurrently: the row is locked, version numbers are dense. A masked
     secret keeps the stored one. `action` names the act in the audit log. Raises
     ValidationError; messages about the runner's configuration are under
     `runner_config`, each beginning with the name of the setting.
@@ -55,6 +58,11 @@ def save_agent(agent: Agent, *, author: str, action: str = "") -> Agent:
         agent.runner_config = _checked_config(agent, stored)
         agent.full_clean()
         _check_event_types(agent)
+        if stored is not None:
+            if _is_same(agent, stored):
+                agent.refresh_from_db()
+                return agent
+            agent.archived_at = stored.archived_at  # a stale copy revives nobody
         agent.version = stored.version + 1 if stored else 1
         agent.save()
         content = content_of(agent)
@@ -86,11 +94,13 @@ def restore_version(agent: Agent, number: int, *, author: str) -> Agent:
     """Save an agent as it was in a version; its secrets stay as they are now.
 
     Raises AgentVersion.DoesNotExist, and ValidationError when that content is no
-    longer valid.
+    longer valid or the agent is archived.
     """
     with transaction.atomic():
         version = AgentVersion.objects.get(agent=agent, number=number)
         restored = Agent.objects.get(pk=agent.pk)
+        if restored.archived_at is not None:
+            raise ValidationError(_("The agent is archived: restore the agent first."))
         for name in (*CONTENT, "runner_config"):
             setattr(restored, name, version.data[name])
         return save_agent(restored, author=author, action=f"restored v{number}")
@@ -109,8 +119,41 @@ def archive_agent(agent: Agent, *, author: str = "") -> Agent:
     return agent
 
 
+def unarchive_agent(agent: Agent, *, author: str = "") -> Agent:
+    """Bring an archived agent back as its latest version says. Idempotent.
+
+    Raises ValidationError when one of its bindings would now tie with another's.
+    """
+    with transaction.atomic():
+        stored = _lock(agent)
+        if stored is not None and stored.archived_at is not None:
+            latest = stored.versions.filter(number=stored.version).first()
+            stored.archived_at = None
+            stored.enabled = latest is None or latest.data["enabled"]
+            stored.save(update_fields=["archived_at", "enabled", "updated_at"])
+            for binding in stored.bindings.filter(enabled=True):
+                check_binding(binding)
+            record_act(author, "unarchived", stored)
+    agent.refresh_from_db()
+    return agent
+
+
+def is_used(agent: Agent) -> bool:
+    """Whether records name the agent, so that it can be archived but not deleted."""
+    return any(
+        relation.related_model._base_manager.filter(
+            **{relation.field.name: agent}
+        ).exists()
+        for relation in Agent._meta.related_objects
+        if relation.on_delete is PROTECT
+    )
+
+
 def remove_agent(agent: Agent, *, author: str) -> bool:
     """Delete an agent that was never used, archive any other; True when deleted."""
+    if is_used(agent):  # `delete` would load every run to say so
+        archive_agent(agent, author=author)
+        return False
     try:
         with transaction.atomic():
             record_act(author, "deleted", agent, before=content_of(agent))
@@ -128,6 +171,30 @@ def content_of(agent: Agent) -> dict[str, Any]:
     content["session_scope"] = str(agent.session_scope)
     content["runner_config"] = mask_config(agent.runner_config)
     return content
+
+
+def _is_same(agent: Agent, stored: Agent) -> bool:
+    return (
+        (agent.workspace_id, agent.owner_id) == (stored.workspace_id, stored.owner_id)
+        and _comparable(agent) == _comparable(stored)
+        and _same_config(agent.runner_config, stored.runner_config)
+    )
+
+
+def _comparable(agent: Agent) -> dict[str, Any]:
+    """Return the content with the defaults of policies: `{}` is as good as them."""
+    content = content_of(agent)
+    for name, policy in POLICIES.items():
+        with suppress(PolicyError):  # stored before a policy became stricter
+            content[name] = policy.model_validate(content[name]).model_dump()
+    return content
+
+
+def _same_config(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    try:
+        return one == two or reveal_config(one) == reveal_config(two)
+    except SecretUnreadableError:
+        return False
 
 
 def _lock(agent: Agent) -> Agent | None:
@@ -229,10 +296,12 @@ __all__ = [
     "check_config",
     "content_of",
     "delete_binding",
+    "is_used",
     "mask_config",
     "remove_agent",
     "restore_version",
     "reveal_config",
     "save_agent",
     "save_binding",
+    "unarchive_agent",
 ]

@@ -159,6 +159,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": _("Agent host"),
     "SITE_HEADER": _("Agent host"),
+    "SITE_URL": "/admin/",
     "SHOW_LANGUAGES": True,
     "SIDEBAR": {
         "show_search": True,

@@ -30,7 +30,14 @@ LINE_BYTES = 64 * 1024
 BACKLOG = 1024
 # In a container this is normal; on a server the unit file names a user.
 CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
-HOST_SECRETS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "LANGBOT_SECRET_KEYS")
+# All that a plugin process is told: it reaches the host by its socket only.
+PLUGIN_VARIABLES = {
+    *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "MALLOC_ARENA_MAX"),
+    *("LANGBOT_RUNNERS", "LOG_LEVEL", "PORT", "DEBUG_RUNTIME_WS_URL"),
+    *("RUNTIME_WS_URL", "PLUGIN_DEBUG_KEY", "PLUGIN_DEBUG_KEY_FILE"),
+}
+PLUGIN_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_")
 
 
 class SupervisorError(RuntimeError):
@@ -225,7 +232,7 @@ class Supervisor:
         worker = "celery --quiet -A langbot.celery worker -P threads -c 4 -Q runs,ops"
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         plugins = {
-            **without_secrets(environment),
+            **plugin_environment(environment),
             "DEBUG_RUNTIME_WS_URL": f"ws://{options.local_url}/ws/plugin/",
             "PLUGIN_DEBUG_KEY_FILE": str(options.data_dir / "plugin.key"),
         }
@@ -294,10 +301,13 @@ class Supervisor:
         _write("supervisor", text.encode())
 
 
-def without_secrets(environment: dict[str, str]) -> dict[str, str]:
-    """Return what a plugin process may know: it reaches the host by its socket only."""
-    secret = {name + end for name in HOST_SECRETS for end in ("", "_FILE")}
-    return {name: value for name, value in environment.items() if name not in secret}
+def plugin_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Return what a plugin process may know: an allow list, names in any case."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.upper() in PLUGIN_VARIABLES or name.startswith(PLUGIN_PREFIXES)
+    }
 
 
 def _write(name: str, line: bytes) -> None:

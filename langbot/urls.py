@@ -1,7 +1,10 @@
 """The standalone project's URLs."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.templatetags.static import static
+from django.urls import include, path, reverse_lazy
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 
 from langbot import api, health, problems
 
@@ -10,7 +13,13 @@ handler403 = problems.permission_denied
 handler404 = problems.page_not_found
 handler500 = problems.server_error
 
+# Both addresses are known only once the settings are read.
+_home = RedirectView.as_view(url=reverse_lazy("admin:index"))
+_icon = RedirectView.as_view(url=lazy(static, str)("chat/icon.svg"))
+
 urlpatterns = [
+    path("", _home, name="home"),
+    path("favicon.ico", _icon, name="favicon"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("problems/<slug:code>", problems.explain_code, name="problem"),

@@ -7,9 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import DatabaseError
 
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.db import DATABASE_FAILURES, DatabaseExecutor
 from platforms.chat import visits
 from platforms.chat.frames import (
     Auth,
@@ -68,7 +67,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._stop()
         except (FrameError, ChatError, AdmissionError) as error:
             await self._fail(error.code, str(error), client_key)
-        except DatabaseError as error:
+        except DATABASE_FAILURES as error:
             logger.warning("chat frame failed: %s", type(error).__name__)
             await self._fail("unavailable", "the database does not answer", client_key)
 
@@ -127,7 +126,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     self._look_again = True
                     await self._follow_turn(visit, turn)
                     self._position = turn.key
-            except DatabaseError as error:
+            except DATABASE_FAILURES as error:
                 logger.warning("chat stream failed: %s", type(error).__name__)
                 self._look_again = True
                 await asyncio.sleep(_RETRY_SECONDS)

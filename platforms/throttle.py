@@ -3,8 +3,7 @@
 import logging
 from typing import Any
 
-from langbot.lib.conf import conf
-from langbot.lib.redis import FAILURES, quick_client
+from langbot.lib.redis import FAILURES, quick_client, rate_limit
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def seconds_to_wait(name: str, tokens: int, period_seconds: float) -> float:
 
     Returns 0 when there was one, else the seconds until there is.
     """
-    key = f"{conf().redis_prefix}rate:{name}"
+    key = rate_limit(name)
     try:
         wait: Any = quick_client().eval(_TAKE, 1, key, tokens, period_seconds * 1000)
     except FAILURES as error:

@@ -73,7 +73,8 @@ def compute_access(
     if binding is not None and binding.resource_policy is not None:
         narrower = ResourcePolicy.model_validate(binding.resource_policy)
         resources = resources.narrowed(narrower)
-        granted = [model for model in granted if model in narrower.models]
+        if "models" in narrower.model_fields_set:
+            granted = [model for model in granted if model in narrower.models]
     if binding is not None and binding.state_policy is not None:
         state = state.narrowed(StatePolicy.model_validate(binding.state_policy))
     models = _models(granted, workspace_id, permissions.get("models", []))

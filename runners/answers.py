@@ -36,6 +36,8 @@ def answer_for(admitted: Admitted) -> dict[str, Any]:
             "max_buffer_length": limits().follow_ups,
             "turn_in_flight": str(live.public_id) if live else None,
         }
+    if admitted.status == "ignored":
+        answer["reason"] = admitted.event.outcome_reason
     return answer
 
 

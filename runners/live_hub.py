@@ -14,10 +14,8 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from django.db import DatabaseError
-
 from langbot.lib.conf import limits
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.db import DATABASE_FAILURES, DatabaseExecutor
 from langbot.lib.redis import run_live
 from langbot.lib.streams import Entry, StreamReader
 from runners.choices import ENDS, TERMINAL
@@ -192,7 +190,7 @@ class Hub:
             topics = {topic.run_key: topic for topic in self._topics.values()}
             try:
                 positions = await db(_positions, list(topics))
-            except DatabaseError as error:
+            except DATABASE_FAILURES as error:
                 logger.warning("live streams cannot poll: %s", type(error).__name__)
                 continue
             for run_key, (last_seq, status) in positions.items():

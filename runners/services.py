@@ -37,7 +37,9 @@ def request_cancel(run: AgentRun, reason: str) -> bool:
 def _hint(run: AgentRun) -> None:
     key = worker_inbox(run.node)
     try:
-        quick_client().xadd(key, {b"cancel": run.public_id.bytes}, maxlen=1000)
-        quick_client().expire(key, _HINT_SECONDS)
+        with quick_client().pipeline() as pipeline:
+            pipeline.xadd(key, {b"cancel": run.public_id.bytes}, maxlen=1000)
+            pipeline.expire(key, _HINT_SECONDS)
+            pipeline.execute()
     except FAILURES:
         return  # the worker finds the mark with its next heartbeat

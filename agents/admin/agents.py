@@ -4,9 +4,11 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
 from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +20,14 @@ from agents.admin.versions import VersionInline
 from agents.bindings import delete_binding, save_binding
 from agents.forms import AgentForm
 from agents.models import Agent, AgentBinding, RunnerDescriptor
-from agents.services import archive_agent, mask_config, remove_agent, save_agent
+from agents.services import (
+    archive_agent,
+    is_used,
+    mask_config,
+    remove_agent,
+    save_agent,
+    unarchive_agent,
+)
 from langbot.core.admin import author_of
 from langbot.lib import admin as look
 
@@ -58,7 +67,7 @@ class AgentAdmin(GrowingAdmin):
     autocomplete_fields = ["workspace", "owner"]
     prepopulated_fields = {"slug": ["name"]}
     inlines = [BindingInline, VersionInline]
-    actions = ["enable", "disable", "archive"]
+    actions = ["enable", "disable", "archive", "unarchive", "delete_selected"]
     fieldsets = [
         (
             _("Who is it?"),
@@ -178,8 +187,63 @@ class AgentAdmin(GrowingAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
         save_agent(obj, author=author_of(request))
 
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        agent = context.get("original")
+        if request.method == "GET" and agent is not None and agent.archived_at:
+            notice = _(
+                "This agent is archived: it answers nothing. In the list of agents, "
+                "the action “Restore archived agents” brings it back."
+            )
+            self.message_user(request, notice, messages.WARNING)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Versions, bindings and runs follow their agent; nobody may delete them alone.
+        to_archive = _("%(agent)s (has runs, so it is archived instead)")
+        named = [
+            to_archive % {"agent": agent} if is_used(agent) else str(agent)
+            for agent in objs
+        ]
+        refused = set() if self.has_delete_permission(request) else {_("agent")}
+        return named, {_("agents"): len(named)}, refused, []
+
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         remove_agent(obj, author=author_of(request))
+
+    def response_delete(
+        self, request: HttpRequest, obj_display: str, obj_id: Any
+    ) -> HttpResponse:
+        if not Agent.objects.filter(pk=obj_id).exists():
+            return super().response_delete(request, obj_display, obj_id)
+        self._say_removed(request, deleted=0, archived=1)
+        there = reverse("admin:langbot_agents_agent_changelist")
+        return HttpResponseRedirect(there)
+
+    @admin.action(description=_("Delete selected agents"), permissions=["delete"])
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Agent]) -> Any:
+        if not request.POST.get("post"):
+            return delete_selected(self, request, queryset)  # asks first
+        gone = [remove_agent(agent, author=author_of(request)) for agent in queryset]
+        self._say_removed(request, deleted=sum(gone), archived=gone.count(False))
+        return None
+
+    def _say_removed(
+        self, request: HttpRequest, *, deleted: int, archived: int
+    ) -> None:
+        if deleted:
+            done = ngettext(
+                "%(count)d agent deleted.", "%(count)d agents deleted.", deleted
+            )
+            self.message_user(request, done % {"count": deleted}, messages.SUCCESS)
+        if archived:
+            done = ngettext(
+                "%(count)d agent has runs: it is archived, its runs stay.",
+                "%(count)d agents have runs: they are archived, their runs stay.",
+                archived,
+            )
+            self.message_user(request, done % {"count": archived}, messages.WARNING)
 
     def save_formset(
         self, request: HttpRequest, form: Any, formset: Any, change: Any
@@ -226,3 +290,19 @@ class AgentAdmin(GrowingAdmin):
             "%(count)d agent archived.", "%(count)d agents archived.", len(agents)
         )
         self.message_user(request, done % {"count": len(agents)}, messages.SUCCESS)
+
+    @admin.action(description=_("Restore archived agents"), permissions=["change"])
+    def unarchive(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        count = 0
+        for agent in queryset.exclude(archived_at=None):
+            try:
+                unarchive_agent(agent, author=author_of(request))
+            except ValidationError as error:
+                problem = f"{agent}: {' '.join(error.messages)}"
+                self.message_user(request, problem, messages.ERROR)
+            else:
+                count += 1
+        done = ngettext(
+            "%(count)d agent restored.", "%(count)d agents restored.", count
+        )
+        self.message_user(request, done % {"count": count}, messages.SUCCESS)

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 
 from agents.config_secrets import mask_config
 from agents.models import Agent, AgentVersion
-from agents.services import remove_agent, save_agent
+from agents.services import remove_agent, save_agent, unarchive_agent
 from langbot.core.access import author_of
 from langbot.core.rest import (
     ObjectField,
@@ -134,7 +134,7 @@ class TestSerializer(StrictSerializer):
 class AgentViewSet(
     mixins.RetrieveModelMixin, mixins.ListModelMixin, AnsweringViewSet[Agent]
 ):
-    """Agents of the workspace; every save makes a version."""
+    """Agents of the workspace; every change makes a version."""
 
     queryset = Agent.objects.select_related("workspace").filter(archived_at=None)
     serializer_class = AgentSerializer
@@ -166,15 +166,27 @@ class AgentViewSet(
             remove_agent(self.lock_object(), author=author_of(request))
         return Response(status=204)
 
-    @extend_schema(responses={200: AgentSerializer, 201: AgentSerializer})
-    @action(detail=False, methods=["put"], url_path="by-slug/<slug:slug>")
+    @extend_schema(responses=AgentSerializer)
+    @action(detail=False, url_path="by-slug/<slug:slug>")
     def by_slug(self, request: Request, slug: str) -> Response:
-        """Create the agent or replace what it says; unnamed fields get defaults."""
-        self.required_workspace()
-        agent = self.get_queryset().filter(slug=slug).first()
+        """Return the agent of this slug."""
+        agent = get_object_or_404(self.get_queryset(), slug=slug)
+        return Response(self.get_serializer(agent).data)
+
+    @extend_schema(responses={200: AgentSerializer, 201: AgentSerializer})
+    @by_slug.mapping.put
+    def put_by_slug(self, request: Request, slug: str) -> Response:
+        """Create the agent or replace what it says; unnamed fields get defaults.
+
+        An archived agent of this slug comes back.
+        """
+        workspace = self.required_workspace()
+        agent = Agent.objects.filter(workspace=workspace, slug=slug).first()
         if agent is None:
             return Response(self._create(request, {"slug": slug}), status=201)
         with transaction.atomic():
+            if agent.archived_at is not None:
+                unarchive_agent(agent, author=author_of(request))
             self.kwargs["id"] = agent.public_id
             locked = self.lock_object()
             data = {**_defaults(locked), **_object(request.data), "slug": slug}

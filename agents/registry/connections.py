@@ -3,18 +3,20 @@
 Called from the web node's own threads; each function is one short transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from agents.choices import ConnectionStatus
 from agents.models import PluginConnection, PluginToken, RunnerDescriptor
 from agents.registry.tokens import verify_plugin_token
+from langbot.lib.models import lock_rows
 from runners.protocol.manifest import (
     AGENT_RUNNER_KIND,
     PluginManifest,
@@ -23,6 +25,7 @@ from runners.protocol.manifest import (
 )
 
 ANY_PLUGIN = "*"
+GONE_DAYS = 30  # how long admins see that a plugin was here, or was refused
 _LONGEST_NAME = 190  # with a runner's name of 100 its id fits its column
 
 
@@ -97,7 +100,11 @@ def register(
     Raises RegistrationRefusedError when another workspace owns one of the runners.
     """
     with transaction.atomic():
-        usable = [_describe(token, runner, unusable) for runner in manifest.runners]
+        rows = _locked(token, manifest.runners)
+        usable = [
+            _describe(rows[runner.id], token, runner, unusable)
+            for runner in manifest.runners
+        ]
         reasons = [_list_invalid(token, manifest, bad) for bad in manifest.invalid]
         actions = {
             runner.id: "run_agent" if runner.kind == AGENT_RUNNER_KIND else "run_runner"
@@ -170,43 +177,59 @@ def disconnect_node(web_node: str) -> int:
     )
 
 
+def purge_gone() -> int:
+    """Delete connections that have been over for 30 days; returns how many."""
+    before = Now() - timedelta(days=GONE_DAYS)
+    gone = PluginConnection.objects.filter(disconnected_at__lt=before)
+    return gone.exclude(status=ConnectionStatus.ONLINE).delete()[0]
+
+
 def _online() -> QuerySet[PluginConnection]:
     return PluginConnection.objects.filter(status=ConnectionStatus.ONLINE)
 
 
+def _locked(
+    token: PluginToken, runners: Iterable[RunnerManifest]
+) -> dict[str, RunnerDescriptor]:
+    """Create what nobody described yet and lock all: owners do not change meanwhile."""
+    ids = sorted(runner.id for runner in runners)
+    new = [RunnerDescriptor(runner_id=one, workspace=token.workspace) for one in ids]
+    RunnerDescriptor.objects.bulk_create(new, ignore_conflicts=True)
+    rows = lock_rows(RunnerDescriptor.objects.filter(runner_id__in=ids))
+    return {row.runner_id: row for row in rows}
+
+
 def _describe(
-    token: PluginToken, runner: RunnerManifest, unusable: Mapping[str, str]
+    row: RunnerDescriptor,
+    token: PluginToken,
+    runner: RunnerManifest,
+    unusable: Mapping[str, str],
 ) -> RunnerManifest | None:
-    existing = RunnerDescriptor.objects.filter(runner_id=runner.id).first()
-    if existing is not None and token.workspace_id is not None:
-        if existing.workspace_id is None:
+    if token.workspace_id is not None:
+        if row.workspace_id is None:
             # It serves its own workspace, but only a token for all may redescribe
             # a runner that all use.
             return None if runner.id in unusable else runner
-        if existing.workspace_id != token.workspace_id:
+        if row.workspace_id != token.workspace_id:
             message = f"{runner.id} belongs to another workspace"
             raise RegistrationRefusedError(message)
-    RunnerDescriptor.objects.update_or_create(
-        runner_id=runner.id,
-        defaults={
-            "workspace_id": token.workspace_id,
-            "label": runner.label,
-            "description": runner.description,
-            "plugin": f"{runner.author}/{runner.plugin}",
-            "version": runner.version[:50],
-            "kind": runner.kind,
-            "usages": list(runner.usages),
-            "event_patterns": list(runner.event_patterns),
-            "capabilities": runner.capabilities.model_dump(),
-            "permissions": {
-                name: list(operations)
-                for name, operations in runner.permissions.items()
-            },
-            "config_schema": runner.config_schema,
-            "manifest": runner.raw,
-            "last_error": unusable.get(runner.id, ""),
-            "last_seen_at": datetime.now(UTC),
+    RunnerDescriptor.objects.filter(pk=row.pk).update(
+        workspace_id=token.workspace_id,
+        label=runner.label,
+        description=runner.description,
+        plugin=f"{runner.author}/{runner.plugin}",
+        version=runner.version[:50],
+        kind=runner.kind,
+        usages=list(runner.usages),
+        event_patterns=list(runner.event_patterns),
+        capabilities=runner.capabilities.model_dump(),
+        permissions={
+            name: list(operations) for name, operations in runner.permissions.items()
         },
+        config_schema=runner.config_schema,
+        manifest=runner.raw,
+        last_error=unusable.get(runner.id, ""),
+        last_seen_at=datetime.now(UTC),
     )
     return None if runner.id in unusable else runner
 

@@ -27,10 +27,32 @@ def author_of(request: HttpRequest) -> str:
     return request.user.get_username()
 
 
+def usual_workspace(request: HttpRequest) -> Workspace | None:
+    """Return the person's first workspace, or the only one that there is."""
+    membership = (
+        Membership.objects.filter(user_id=request.user.pk)
+        .select_related("workspace")
+        .order_by("pk")
+        .first()
+    )
+    if membership is not None:
+        return membership.workspace
+    workspaces = list(Workspace.objects.order_by("pk")[:2])
+    return workspaces[0] if len(workspaces) == 1 else None
+
+
 class AuditedAdmin(look.ModelAdmin):  # type: ignore[type-arg]  # one of two bases
     """Writes an audit entry for every change made in the admin."""
 
     Media = look.Media
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        if any(field.name == "workspace" for field in self.model._meta.fields):
+            workspace = usual_workspace(request)
+            if workspace is not None:
+                initial.setdefault("workspace", workspace.pk)
+        return initial
 
     def save_model(
         self, request: HttpRequest, obj: Model, form: Any, change: Any

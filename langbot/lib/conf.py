@@ -36,6 +36,7 @@ class Limits(BaseModel):
     transcript_characters: int = 4000  # LB-90
     summary_characters: int = 1000  # LB-88
     run_text_characters: int = 2 * 1024 * 1024  # what all messages of a run say
+    run_event_bytes: int = 16 * 1024 * 1024  # the data of all events of a run
     frame_bytes: int = 16 * 1024 * 1024  # wire 2.6
     claim_check_bytes: int = 256 * 1024
     inbound_bytes: int = 8 * 1024 * 1024

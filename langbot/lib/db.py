@@ -9,11 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Django derives InterfaceError (a closed connection) from neither of its siblings.
+DATABASE_FAILURES = (DatabaseError, InterfaceError)
 SQLITE_READERS = 2
 POSTGRES_THREADS = 4
 

@@ -10,7 +10,10 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +27,8 @@ Lookup = list[tuple[Any, ...]]
 
 RESPONSE_LIMIT = 16 * 2**20  # the largest frame, architecture.md §7
 CONNECT_SECONDS = 10.0
+TOTAL_FACTOR = 5  # the whole of a call to one of its reads, where nobody says
+_PIECE = 16 * 1024
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _V4_COMPATIBLE = ipaddress.ip_network("::/96")  # RFC 4291, deprecated
 
@@ -113,6 +118,68 @@ def _resolve(host: str, port: int) -> Lookup:
         raise httpcore2.ConnectError(message) from error
 
 
+class _Deadline:
+    """When a whole call must be over; a timeout bounds each of its steps only."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+
+    def left(self, timeout: float | None, late: type[Exception]) -> float:
+        """Return what a step may take; raises `late` when nothing is left."""
+        seconds = self.at - time.monotonic()
+        if seconds <= 0:
+            message = "the whole call took too long"
+            raise late(message)
+        return seconds if timeout is None else min(seconds, timeout)
+
+
+# Of the call that this thread is in: pooled connections serve one call after another.
+_call: ContextVar[_Deadline] = ContextVar("outbound_call")
+
+
+@contextmanager
+def _within(deadline: _Deadline) -> Iterator[None]:
+    token = _call.set(deadline)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+class _BoundedStream(httpcore2.NetworkStream):
+    """A connection whose every step ends with the call."""
+
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = _call.get().left(timeout, httpcore2.ReadTimeout)
+        return self._stream.read(max_bytes, left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # In pieces: a receiver may take a few bytes at a time.
+        for start in range(0, len(buffer), _PIECE):
+            left = _call.get().left(timeout, httpcore2.WriteTimeout)
+            self._stream.write(buffer[start : start + _PIECE], left)
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = _call.get().left(timeout, httpcore2.ConnectTimeout)
+        return _BoundedStream(
+            self._stream.start_tls(ssl_context, server_hostname, left)
+        )
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 class _GuardedBackend(httpcore2.SyncBackend):
     def connect_tcp(
         self,
@@ -123,10 +190,15 @@ class _GuardedBackend(httpcore2.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         error = httpcore2.ConnectError(f"{host} has no address")
+        all_addresses = _Deadline(timeout or CONNECT_SECONDS)
         for address in _checked(host, _resolve(host, port)):
+            left = all_addresses.left(None, httpcore2.ConnectTimeout)
+            left = _call.get().left(left, httpcore2.ConnectTimeout)
             try:
-                return super().connect_tcp(
-                    address, port, timeout, local_address, socket_options
+                return _BoundedStream(
+                    super().connect_tcp(
+                        address, port, left, local_address, socket_options
+                    )
                 )
             except httpcore2.ConnectError as failure:
                 error = failure
@@ -143,11 +215,13 @@ class _AsyncGuardedBackend(httpcore2.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         error = httpcore2.ConnectError(f"{host} has no address")
+        all_addresses = _Deadline(timeout or CONNECT_SECONDS)
         found = await asyncio.to_thread(_resolve, host, port)
         for address in _checked(host, found):
+            left = all_addresses.left(None, httpcore2.ConnectTimeout)
             try:
                 return await super().connect_tcp(
-                    address, port, timeout, local_address, socket_options
+                    address, port, left, local_address, socket_options
                 )
             except httpcore2.ConnectError as failure:
                 error = failure
@@ -169,26 +243,55 @@ class _Allowance:
 
 
 class _LimitedStream(httpx2.SyncByteStream):
-    def __init__(self, stream: httpx2.SyncByteStream, limit: int) -> None:
+    def __init__(
+        self, stream: httpx2.SyncByteStream, limit: int, deadline: _Deadline
+    ) -> None:
         self._stream, self._allowance = stream, _Allowance(limit)
+        self._deadline = deadline
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from map(self._allowance.take, self._stream)
+        chunks = iter(self._stream)
+        while True:
+            with _within(self._deadline):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield self._allowance.take(chunk)
 
     def close(self) -> None:
-        self._stream.close()
+        with _within(self._deadline):
+            self._stream.close()
 
 
 class _AsyncLimitedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
+    def __init__(
+        self, stream: httpx2.AsyncByteStream, limit: int, deadline: _Deadline
+    ) -> None:
         self._stream, self._allowance = stream, _Allowance(limit)
+        self._deadline = deadline
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
+        chunks = aiter(self._stream)
+        while True:
+            async with _bounded(self._deadline):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
             yield self._allowance.take(chunk)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+@asynccontextmanager
+async def _bounded(deadline: _Deadline) -> AsyncIterator[None]:
+    seconds = deadline.left(None, httpx2.ReadTimeout)
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        message = "the whole call took too long"
+        raise httpx2.ReadTimeout(message) from None
 
 
 def _check_encoding(response: httpx2.Response) -> None:
@@ -201,7 +304,9 @@ def _check_encoding(response: httpx2.Response) -> None:
 class GuardedTransport(httpx2.HTTPTransport):
     """An httpx2 transport that connects to checked addresses only."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, limit: int) -> None:
+    def __init__(
+        self, ssl_context: ssl.SSLContext, limit: int, total_seconds: float
+    ) -> None:
         super().__init__(verify=ssl_context, trust_env=False)
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
@@ -209,11 +314,13 @@ class GuardedTransport(httpx2.HTTPTransport):
             keepalive_expiry=5.0,
             network_backend=_GuardedBackend(),
         )
-        self._limit = limit
+        self._limit, self._total_seconds = limit, total_seconds
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_scheme(request.url)
-        response = super().handle_request(request)
+        deadline = _Deadline(self._total_seconds)
+        with _within(deadline):
+            response = super().handle_request(request)
         stream = response.stream
         try:
             _check_encoding(response)
@@ -221,14 +328,16 @@ class GuardedTransport(httpx2.HTTPTransport):
             response.close()
             raise
         if isinstance(stream, httpx2.SyncByteStream):
-            response.stream = _LimitedStream(stream, self._limit)
+            response.stream = _LimitedStream(stream, self._limit, deadline)
         return response
 
 
 class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
     """See GuardedTransport."""
 
-    def __init__(self, ssl_context: ssl.SSLContext, limit: int) -> None:
+    def __init__(
+        self, ssl_context: ssl.SSLContext, limit: int, total_seconds: float
+    ) -> None:
         super().__init__(verify=ssl_context, trust_env=False)
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=ssl_context,
@@ -236,11 +345,13 @@ class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
             keepalive_expiry=5.0,
             network_backend=_AsyncGuardedBackend(),
         )
-        self._limit = limit
+        self._limit, self._total_seconds = limit, total_seconds
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_scheme(request.url)
-        response = await super().handle_async_request(request)
+        deadline = _Deadline(self._total_seconds)
+        async with _bounded(deadline):
+            response = await super().handle_async_request(request)
         stream = response.stream
         try:
             _check_encoding(response)
@@ -248,7 +359,7 @@ class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
             await response.aclose()
             raise
         if isinstance(stream, httpx2.AsyncByteStream):
-            response.stream = _AsyncLimitedStream(stream, self._limit)
+            response.stream = _AsyncLimitedStream(stream, self._limit, deadline)
         return response
 
 
@@ -271,25 +382,36 @@ def _options(timeout: float) -> dict[str, Any]:
 def guarded_client(
     *,
     timeout: float,
+    total_seconds: float | None = None,
     response_limit: int = RESPONSE_LIMIT,
     ssl_context: ssl.SSLContext | None = None,
 ) -> httpx2.Client:
     """Return a client for URLs that people typed in.
 
-    `timeout` in seconds bounds each read and write, `response_limit` in bytes each
-    answer. Calls raise OutboundRefused besides httpx2's errors. Redirects are not
-    followed unless a call asks for it; each hop is checked.
+    `timeout` in seconds bounds each read and write, `total_seconds` (five times that
+    by default) a call with its answer but not each hop of a redirect, `response_limit`
+    in bytes each answer. Calls raise OutboundRefused besides httpx2's errors.
+    Redirects are not followed unless a call asks for it; each hop is checked.
     """
-    transport = GuardedTransport(ssl_context or _default_context(), response_limit)
+    transport = GuardedTransport(
+        ssl_context or _default_context(),
+        response_limit,
+        total_seconds or timeout * TOTAL_FACTOR,
+    )
     return httpx2.Client(transport=transport, **_options(timeout))
 
 
 def guarded_async_client(
     *,
     timeout: float,
+    total_seconds: float | None = None,
     response_limit: int = RESPONSE_LIMIT,
     ssl_context: ssl.SSLContext | None = None,
 ) -> httpx2.AsyncClient:
     """See guarded_client."""
-    transport = AsyncGuardedTransport(ssl_context or _default_context(), response_limit)
+    transport = AsyncGuardedTransport(
+        ssl_context or _default_context(),
+        response_limit,
+        total_seconds or timeout * TOTAL_FACTOR,
+    )
     return httpx2.AsyncClient(transport=transport, **_options(timeout))

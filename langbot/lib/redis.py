@@ -65,7 +65,7 @@ def run_live(run: object) -> str:
 
 
 def worker_inbox(node: object) -> str:
-    """Hints to a worker (cancel, run freed); 60 s, renewed by its heartbeat."""
+    """Hints to a worker (cancel this run); 60 s after the last one."""
     return _key("worker", node, "in")
 
 
@@ -87,3 +87,8 @@ def claim_check(name: object) -> str:
 def reader_wake(reader: object) -> str:
     """Wakes a blocked stream reader; 10 min, renewed by use."""
     return _key("wake", reader)
+
+
+def rate_limit(name: str) -> str:
+    """When a token bucket will be full again; lives until then."""
+    return _key("rate", name)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -26,15 +27,30 @@ _RETRY_SECONDS = 0.5
 _WAKE_LIFE_SECONDS = 600
 
 
+def after_entry(entry_id: bytes) -> str:
+    """Return the lowest id above an entry's."""
+    milliseconds, _, sequence = entry_id.decode().partition("-")
+    return f"{milliseconds}-{int(sequence) + 1}"
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """Who watches a stream; a later watch of the same key is another one."""
+
+    cursor: bytes
+    on_entries: OnEntries
+
+
 class StreamReader:
     """Delivers new entries of watched streams to callbacks on the running loop.
 
-    A callback runs between reads and must not block. After a lost connection it goes
-    on from the last delivered entry; `on_reconnect` is called once per recovery.
+    A callback runs between reads and must not block; what it raises is logged. After
+    a lost connection it goes on from the last delivered entry; `on_reconnect` is
+    called once per recovery.
     """
 
     def __init__(self, on_reconnect: Callable[[], None] | None = None) -> None:
-        self._watched: dict[str, tuple[bytes, OnEntries]] = {}
+        self._watched: dict[str, _Watch] = {}
         self._wake_key = reader_wake(uuid7())
         self._wake_cursor = b"0-0"
         self._on_reconnect = on_reconnect
@@ -63,7 +79,7 @@ class StreamReader:
     def watch(self, key: str, cursor: str | bytes, on_entries: OnEntries) -> None:
         """Deliver what comes after `cursor` (`0-0` means all of it)."""
         position = cursor.encode() if isinstance(cursor, str) else cursor
-        self._watched[key] = (position, on_entries)
+        self._watched[key] = _Watch(position, on_entries)
         self.start()
         if self._poke_task is None or self._poke_task.done():
             self._poke_task = asyncio.create_task(self._poke())
@@ -84,8 +100,9 @@ class StreamReader:
     async def _read_forever(self) -> None:
         failing = False
         while True:
+            watched = dict(self._watched)
             try:
-                answer = await self._read_once()
+                answer = await self._read_once(watched)
             except FAILURES as error:
                 if not failing:
                     logger.warning("stream reader lost redis: %s", type(error).__name__)
@@ -94,28 +111,38 @@ class StreamReader:
                 continue
             if failing:
                 failing = False
-                if self._on_reconnect is not None:
-                    self._on_reconnect()
+                self._reconnected()
             for key, entries in answer:
-                self._deliver(key.decode(), entries)
+                self._deliver(key.decode(), entries, watched)
 
-    async def _read_once(self) -> list[Any]:
+    def _reconnected(self) -> None:
+        try:
+            if self._on_reconnect is not None:
+                self._on_reconnect()
+        except Exception:
+            logger.exception("what follows a reconnection failed")
+
+    async def _read_once(self, watched: dict[str, _Watch]) -> list[Any]:
         assert self._client is not None  # noqa: S101  set by start()
-        streams: dict[Any, Any] = {
-            key: cursor for key, (cursor, _) in self._watched.items()
-        }
+        streams: dict[Any, Any] = {key: watch.cursor for key, watch in watched.items()}
         streams[self._wake_key] = self._wake_cursor
         answer: Any = await self._client.xread(
             streams, count=_PER_STREAM, block=BLOCK_MILLISECONDS
         )
         return list(answer.items()) if isinstance(answer, dict) else answer or []
 
-    def _deliver(self, key: str, entries: list[Entry]) -> None:
+    def _deliver(
+        self, key: str, entries: list[Entry], asked: dict[str, _Watch]
+    ) -> None:
         if key == self._wake_key:
             self._wake_cursor = entries[-1][0]
             return
-        watched = self._watched.get(key)
-        if watched is None:
-            return
-        self._watched[key] = (entries[-1][0], watched[1])
-        watched[1](entries)
+        watch = self._watched.get(key)
+        if watch is None or watch is not asked.get(key):
+            return  # the read was begun for an earlier watch, with its cursor
+        watch.cursor = entries[-1][0]
+        try:
+            watch.on_entries(entries)
+        except Exception:
+            # Every other stream of this process is read here too.
+            logger.exception("entries of %s were not applied", key)

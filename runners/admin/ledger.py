@@ -10,12 +10,11 @@ from django.utils.translation import pgettext
 
 from langbot.lib import admin as look
 from langbot.lib.conf import limits
-from runners.admin.runs import RunTable, document
-from runners.choices import DeliveryStatus, EventOutcome
+from runners.admin.runs import RunTable, TimedList, document
+from runners.choices import EventOutcome
 from runners.models import (
     AgentRun,
     Conversation,
-    Delivery,
     EventLog,
     HostCall,
     QueuedMessage,
@@ -25,12 +24,6 @@ from runners.models import (
 )
 
 TRANSCRIPT_PAGE = 100
-DELIVERY_TONES: dict[str, str] = {
-    DeliveryStatus.DELIVERED: look.GOOD,
-    DeliveryStatus.FAILED: look.BAD,
-    DeliveryStatus.UNCERTAIN: look.WARN,
-    DeliveryStatus.SENDING: look.BUSY,
-}
 
 
 class RunInline(look.RecordInline, RunTable):
@@ -38,14 +31,14 @@ class RunInline(look.RecordInline, RunTable):
 
     model = AgentRun
     fk_name = "event"
-    fields = ["state", "agent", "attempt", "created_at"]
-    readonly_fields = ["state", "created_at"]
+    fields = ["state", "agent", "attempt", "at"]
+    readonly_fields = ["state", "at"]
 
 
 @admin.register(EventLog)
-class EventLogAdmin(look.RecordAdmin):
+class EventLogAdmin(look.RecordAdmin, TimedList):
     Media = look.Media
-    list_display = ["created_at", "type", "source", "input_summary", "result"]
+    list_display = ["at", "type", "source", "input_summary", "result"]
     list_filter = ["outcome"]
     search_fields = ["type", "event_id", "public_id"]
     search_help_text = _("A whole event type, event id or id.")
@@ -180,64 +173,6 @@ class QueuedMessageAdmin(look.RecordAdmin):
     @admin.display(description=_("input"))
     def said(self, message: QueuedMessage) -> str:
         return message.event.input_summary[:80]
-
-
-@admin.register(Delivery)
-class DeliveryAdmin(look.RecordAdmin):
-    Media = look.Media
-    list_display = [
-        "created_at",
-        "state",
-        "target",
-        "attempts",
-        "next_attempt_at",
-        "last_error",
-        "delivered_at",
-    ]
-    list_filter = ["status"]
-    search_fields = ["public_id", "idempotency_key", "target"]
-    change_form_template = "admin/langbot_runners/delivery.html"
-    readonly_fields = ["state", "content"]
-    fieldsets = [
-        (
-            _("What became of it?"),
-            {
-                "fields": [
-                    "state",
-                    "attempts",
-                    "next_attempt_at",
-                    "last_error",
-                    "delivered_at",
-                    "platform_message_id",
-                ]
-            },
-        ),
-        (
-            _("What is sent where?"),
-            {
-                "fields": [
-                    "bot_id",
-                    "target",
-                    "content",
-                    "idempotency_key",
-                    "at_least_once",
-                ]
-            },
-        ),
-        (
-            _("Where does it come from?"),
-            {"fields": ["workspace", "run", "conversation", "created_at"]},
-        ),
-    ]
-
-    @admin.display(description=_("status"), ordering="status")
-    def state(self, delivery: Delivery) -> str:
-        tone = DELIVERY_TONES.get(delivery.status, look.CALM)
-        return look.badge(delivery.get_status_display(), tone)
-
-    @admin.display(description=_("payload"))
-    def content(self, delivery: Delivery) -> str:
-        return document(delivery.payload)
 
 
 @admin.register(RunnerState)

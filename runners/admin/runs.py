@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -38,7 +39,20 @@ def run_badge(run: AgentRun) -> str:
     return look.badge(run.get_status_display(), tone)
 
 
-class RunTable:
+def moment(value: Any) -> str:
+    """Return a time to the second, in the person's zone; a dash for none."""
+    return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else "—"
+
+
+class TimedList:
+    """A list whose first column is when the row was made."""
+
+    @admin.display(description=_("time"), ordering="created_at")
+    def at(self, row: Any) -> str:
+        return moment(row.created_at)
+
+
+class RunTable(TimedList):
     """What the list of runs shows."""
 
     @admin.display(description=_("status"), ordering="status")
@@ -70,7 +84,7 @@ def seconds_between(start: Any, end: Any) -> str:
 @admin.register(AgentRun)
 class AgentRunAdmin(look.RecordAdmin, RunTable):
     Media = look.Media
-    list_display = ["created_at", "state", "agent", "said", "runner", "took", "problem"]
+    list_display = ["at", "state", "agent", "said", "runner", "took", "problem"]
     list_filter = ["status", "agent"]
     list_select_related = ["agent", "event"]
     search_fields = ["public_id", "error_code"]

@@ -57,6 +57,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     buffer_length = serializers.IntegerField(required=False)
     max_buffer_length = serializers.IntegerField(required=False)
     turn_in_flight = serializers.UUIDField(required=False, allow_null=True)
+    reason = serializers.CharField(
+        required=False, help_text="Why an ignored message is answered by nobody."
+    )
     event_id = serializers.CharField(required=False)
     duplicate = serializers.BooleanField(required=False)
     reply = ReplySerializer(required=False)

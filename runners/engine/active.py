@@ -96,8 +96,6 @@ class ActiveRun:
             self.log.apply(frame["data"], size)
 
     def _call(self, frame: dict[str, Any], entry_id: str) -> None:
-        if self.log.ending is not None:
-            return  # late: refused by the web node once it knows
         seq_id = frame["seq_id"]
         if seq_id not in self._open_calls:
             self._open_calls[seq_id] = entry_id

@@ -1,24 +1,23 @@
 """Looks after runs whose worker, web node or requester went away."""
 
-import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, InterfaceError
-
 from agents.registry import connections
 from langbot.lib.conf import limits
-from langbot.lib.redis import FAILURES, node_alive
+from langbot.lib.redis import node_alive
 from runners.choices import RunStatus
+from runners.endings import end_and_wake
 from runners.engine import sweeps
 from runners.engine.active import ActiveRun, Tenure
 from runners.engine.placement import Place
 from runners.engine.snapshot import RunFacts, load_runs, thaw
-from runners.engine.starter import run_request, start_message
-from runners.ledger.batches import Ending, end_run
+from runners.engine.starter import prepare_or_end, start_message
+from runners.ledger.batches import Ending
 from runners.ledger.claims import (
     Claimed,
     adopt_runs,
@@ -29,7 +28,6 @@ from runners.ledger.claims import (
 from runners.ledger.positions import Spoken, spoken
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
-from runners.wakes import wake_deliveries, wake_runs
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -52,17 +50,14 @@ class Adoption:
         self._last_orphans = 0.0
         self._orphans: set[int] = set()
 
-    async def run_forever(self) -> None:
-        """Adopt, check web nodes, run sweeps; an error ends one round only."""
-        while True:
-            try:
-                await self._adopt()
-                await self._release_orphans()
-                await self._check_web_nodes()
-                await self._sweep()
-            except (DatabaseError, InterfaceError, *FAILURES) as error:
-                logger.warning("adoption round failed: %s", error)
-            await asyncio.sleep(limits().adoption_seconds)
+    def rounds(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return what is to be done every second, each independent of the others."""
+        return [
+            self._adopt,
+            self._release_orphans,
+            self._check_web_nodes,
+            self._sweep,
+        ]
 
     async def _adopt(self) -> None:
         engine = self._engine
@@ -158,10 +153,14 @@ def _load(claimed: list[Claimed]) -> list[Adopted]:
     said = spoken(runs)
     adopted = []
     for run in runs:
+        request = None
+        if run.last_runner_sequence == 0:
+            # Its worker may have died between the claim and sending it off.
+            prepared = prepare_or_end(run)
+            if prepared is None:
+                continue
+            request = prepared[2]
         facts = thaw(run)
-        # Its worker may have died between the claim and sending it off.
-        is_silent = run.last_runner_sequence == 0
-        request = run_request(run, facts) if is_silent else None
         adopted.append(Adopted(wins[run.pk], run, facts, said[run.pk], request))
     return adopted
 
@@ -172,9 +171,5 @@ def finish_stuck_cancels() -> int:
     ended = 0
     for run in AgentRun.objects.live().filter(cancel_requested_at__lt=before):
         ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, "cancelled")
-        written = end_run(run.pk, run.conversation_id, ending)
-        if written is not None:
-            wake_runs(written.promoted)
-            wake_deliveries(written.deliveries)
-            ended += 1
+        ended += end_and_wake(run, ending) is not None
     return ended

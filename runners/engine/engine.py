@@ -5,11 +5,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from langbot.lib.conf import limits
 from langbot.lib.db import DatabaseExecutor
@@ -28,6 +28,7 @@ from runners.engine.writer import LedgerWriter
 from runners.gateway.messages import Kind, NodeMessage, payload_of
 from runners.host_api.dispatch import HostApi
 from runners.ledger import claims
+from runners.ledger.positions import ended_among
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Request
@@ -67,14 +68,30 @@ class Engine:
         self.starter = Starter(self)
         self.adoption = Adoption(self)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.node = (await self._until_database(claims.start_node, name)).public_id
+        self.node = (await self.until_database(claims.start_node, name)).public_id
         self.reader.watch(worker_inbox(self.node), "0-0", self._on_hints)
-        for work in (
-            self._tick_forever(),
-            self.starter.poll_forever(),
-            self.adoption.run_forever(),
-        ):
-            self.spawn(work)
+        bounds = limits()
+        self._repeat(self._tick, _TICK_SECONDS)
+        self._repeat(self._beat, bounds.heartbeat_seconds)
+        self._repeat(self.starter.poll, bounds.poll_seconds)
+        for work in self.adoption.rounds():
+            self._repeat(work, bounds.adoption_seconds)
+
+    def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        self.spawn(self._repeat_forever(work, seconds))
+
+    async def _repeat_forever(
+        self, work: Callable[[], Awaitable[None]], seconds: float
+    ) -> None:
+        """Do periodic work; an error ends one round only."""
+        while True:
+            try:
+                await work()
+            except (DatabaseError, InterfaceError, *FAILURES) as error:
+                logger.warning("%s failed: %s", work.__qualname__, error)
+            except Exception:  # a bug in one kind of work must not stop the worker
+                logger.exception("%s failed", work.__qualname__)
+            await asyncio.sleep(seconds)
 
     async def stop(self) -> None:
         """Stop claiming, write what is there, release every run (within 10 s)."""
@@ -103,11 +120,12 @@ class Engine:
         if not task.cancelled() and task.exception() is not None:
             logger.error("engine task failed", exc_info=task.exception())
 
-    async def _until_database(self, function: Any, *args: Any) -> Any:
+    async def until_database(self, function: Any, *args: Any) -> Any:
+        """Run `function` on the pool, again and again while the database is away."""
         while True:
             try:
                 return await self.database(function, *args)
-            except (DatabaseError, InterfaceError) as error:
+            except (OperationalError, InterfaceError) as error:
                 logger.warning("engine waits for the database: %s", error)
                 await asyncio.sleep(1.0)
 
@@ -115,6 +133,9 @@ class Engine:
 
     def carry(self, run: ActiveRun, cursor: str) -> None:
         """Read the run's frames from `cursor` on."""
+        twin = self.active.get(run.facts.public_id)
+        if twin is not None:
+            self.close(twin)  # ours from before the database was away
         run.cursor = cursor
         self.active[run.facts.public_id] = run
         self.reader.watch(run.key, cursor, lambda entries: self._feed(run, entries))
@@ -206,9 +227,25 @@ class Engine:
             self.active.pop(run.facts.public_id, None)
             self.host_api.forget(run)
 
-    def ended(self, run: ActiveRun) -> None:
-        """Free what an ended run held."""
+    async def lost(self, run: ActiveRun) -> None:
+        """Forget a run whose fence was closed to us; free it when it has ended."""
         self.close(run)
+        if await self.until_database(ended_among, [run.facts.pk]):
+            self._free(run)
+
+    def give_back(self, runs: list[ActiveRun]) -> None:
+        """Forget runs that could not be written; an adopter goes on with them."""
+        for run in runs:
+            self.close(run)
+        keys = {run.facts.pk for run in runs}
+        self.spawn(self.until_database(claims.release_runs, self.node, keys))
+
+    def ended(self, run: ActiveRun) -> None:
+        """Forget an ended run and free what it held."""
+        self.close(run)
+        self._free(run)
+
+    def _free(self, run: ActiveRun) -> None:
         if not run.log.is_over_in_plugin:
             self.cancel_in_plugin(run)
         slots = connection_runs(run.tenure.place.connection_id)
@@ -240,26 +277,14 @@ class Engine:
 
     # Time and hints
 
-    async def _tick_forever(self) -> None:
-        last_beat = 0.0
-        while True:
-            now, epoch = time.monotonic(), time.time()
-            for run in list(self.active.values()):
-                if run.log.ending is None and run.overdue(now, epoch):
-                    self.writer.mark(run)
-            if now - last_beat >= limits().heartbeat_seconds:
-                last_beat = now
-                self.spawn(self._beat())
-            await asyncio.sleep(_TICK_SECONDS)
+    async def _tick(self) -> None:
+        now, epoch = time.monotonic(), time.time()
+        for run in list(self.active.values()):
+            if run.log.ending is None and run.overdue(now, epoch):
+                self.writer.mark(run)
 
     async def _beat(self) -> None:
-        try:
-            await self._heartbeat(claims.beat, self.node)
-            await self._find_cancelled()
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("heartbeat failed: %s", error)
-
-    async def _find_cancelled(self) -> None:
+        await self._heartbeat(claims.beat, self.node)
         for run_id in await self.database(cancelled_runs, self.node):
             run = self.active.get(run_id)
             if run is not None:
@@ -276,14 +301,6 @@ class Engine:
         for run in self.active.values():
             if run.log.last_sequence == 0 and run.start_message is not None:
                 self.outgoing.to_node(run.tenure.place.web_node, run.start_message)
-
-    async def redis_is_up(self) -> bool:
-        """Whether Redis answers."""
-        try:
-            await self.client.ping()
-        except FAILURES:
-            return False
-        return True
 
 
 def cancelled_runs(node: UUID) -> list[UUID]:

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 _INBOX_SECONDS = 60
 _LIVE_SECONDS = 3600
 _ENDED_SECONDS = 20
+_RETRY_SECONDS = 0.25
+_DRAIN_SECONDS = 3.0
+_COMMANDS_KEPT = 20_000  # the oldest go first; plugins then time out by themselves
 _LIVE_EVENT_BYTES = 32 * 1024
 _INBOX_ENTRIES = 100_000
 
@@ -29,8 +32,8 @@ Command = Callable[[Any], None]
 class Outgoing:
     """One writer task; what queues during a write goes out in the next pipeline.
 
-    Publication may fail without harm: the ledger has everything (AG-49). A message to
-    a node that is lost with Redis is found by the run's owner, who sends it again.
+    While Redis is away the commands wait, in order: a host call's answer must not be
+    lost. Repeats do no harm: entry ids of events and numbers of chunks are fixed.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -76,9 +79,9 @@ class Outgoing:
             self._task = asyncio.create_task(self._send())
 
     async def drain(self) -> None:
-        """Wait until everything queued has been tried."""
+        """Wait until everything queued is written, at most 3 s."""
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task}, timeout=_DRAIN_SECONDS)
 
     async def _send(self) -> None:
         while self._commands:
@@ -91,6 +94,8 @@ class Outgoing:
                 await pipeline.execute(raise_on_error=False)
             except FAILURES as error:
                 logger.warning("redis is away: %s", type(error).__name__)
+                self._commands = [*commands, *self._commands][-_COMMANDS_KEPT:]
+                await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _live_entry(run_id: UUID, seq: int, event: NewEvent) -> Any:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 from functools import lru_cache
 
@@ -26,7 +28,7 @@ class EngineProcess:
         """Start the loop; returns when runs can be offered."""
         if self._thread is None:
             self._thread = threading.Thread(
-                target=lambda: asyncio.run(self._main()), name="engine", daemon=True
+                target=self._run, name="engine", daemon=True
             )
             self._thread.start()
         self._ready.wait()
@@ -46,6 +48,15 @@ class EngineProcess:
     def _offer(self, run_id: int) -> None:
         if self._engine is not None:
             self._engine.starter.offer([run_id])
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception:
+            logger.exception("the engine died, so its worker ends")
+            os.kill(os.getpid(), signal.SIGTERM)  # whoever supervises starts another
+        finally:
+            self._ready.set()
 
     async def _main(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

@@ -6,6 +6,8 @@ Pure bookkeeping of one run: no I/O, no clock but timestamps. Rules: LB-52..LB-6
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_json
+
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
@@ -17,6 +19,8 @@ from runners.ledger.state_store import StateRefusedError, StateWrite, check_valu
 from runners.protocol.errors import ErrorCode
 from runners.protocol.results import (
     MAX_SEQUENCE,
+    ActionRequested,
+    ArtifactCreated,
     Message,
     MessageCompleted,
     MessageDelta,
@@ -33,7 +37,6 @@ from runners.protocol.results import (
 )
 
 _WARNINGS_ALLOWED = 100
-_SCOPES_WITHOUT_REPLY = {EventType.ACTION_REQUESTED, EventType.ARTIFACT_CREATED}
 
 
 class ResultLog:
@@ -50,6 +53,7 @@ class ResultLog:
         self.is_over_in_plugin = False
         self._text = ""  # of the message that is being streamed
         self._characters = 0
+        self._bytes = 0  # of the data of all events
         self._messages: list[tuple[str, Any]] = []
         self._acted = False
         self._warnings = 0
@@ -59,6 +63,7 @@ class ResultLog:
         self.last_sequence, self._text = sequence, text
         self._messages = messages
         self._characters = len(text) + sum(len(said) for said, _ in messages)
+        self._bytes = self._characters
 
     # Results
 
@@ -103,9 +108,11 @@ class ResultLog:
             self._completed(data, result)
         elif isinstance(data, RunFailed):
             self._failed(data, result)
+        elif isinstance(data, ArtifactCreated):
+            detail = "files that a runner makes are not kept"
+            self.warn("unsupported_result", detail, result_type=result.type)
         else:
-            if result.type in _SCOPES_WITHOUT_REPLY:
-                self._acted = True
+            self._acted = self._acted or isinstance(data, ActionRequested)
             payload = redact(data.model_dump(mode="json"))
             self._add(EventType(result.type), payload, result)
 
@@ -126,6 +133,8 @@ class ResultLog:
         # Consecutive deltas of one batch become one event, before seq is allocated.
         last = self.events[-1] if self.events else None
         if last is not None and last.type == kind:
+            if not self._spend(len(text.encode())):
+                return
             last.data["text"] += text
             last.runner_sequence = result.sequence
         else:
@@ -181,6 +190,8 @@ class ResultLog:
         if data.message is not None and not self._is_repeat(data.message):
             self._message(data.message, None)
         self._complete_open_text()
+        if self.ending is not None:
+            return  # that was too much
         if not self._messages and not self._acted and self._needs_reply():
             error = "the runner ended without any output"
             self.fail(ErrorCode.RUNNER_EMPTY_OUTPUT, error)
@@ -217,7 +228,8 @@ class ResultLog:
             return
         if self._text or self._messages or self._acted or not self._needs_reply():
             self._complete_open_text()
-            self.ending = Ending(RunStatus.COMPLETED, reply=self.reply(complete=True))
+            reply = self.reply(complete=True)
+            self.ending = self.ending or Ending(RunStatus.COMPLETED, reply=reply)
         else:
             error = "the stream ended without a result"
             self.fail(ErrorCode.RUNNER_EMPTY_OUTPUT, error)
@@ -264,8 +276,9 @@ class ResultLog:
             error = f"more than {_WARNINGS_ALLOWED} invalid results"
             self.fail(ErrorCode.RUNNER_PROTOCOL_ERROR, error)
             return
-        data = {"code": code, "detail": detail[:1000], **more}
-        self.events.append(NewEvent(EventType.WARNING, data))
+        self._add(
+            EventType.WARNING, {"code": code, "detail": detail[:1000], **more}, None
+        )
 
     def _warn_of(self, error: ResultError) -> None:
         kept = redact(error.data) if isinstance(error, UnknownResultType) else None
@@ -279,6 +292,15 @@ class ResultLog:
     def _add(
         self, kind: EventType, data: dict[str, Any], result: ParsedResult | None
     ) -> None:
+        if not self._spend(len(to_json(data))):
+            return
         sequence = result.sequence if result is not None else None
         usage = result.usage if result is not None else None
         self.events.append(NewEvent(kind, data, sequence, usage))
+
+    def _spend(self, size: int) -> bool:
+        self._bytes += size
+        most = limits().run_event_bytes
+        if self._bytes > most:
+            self.fail(ErrorCode.TOO_LARGE, f"a run's events hold at most {most} bytes")
+        return self._bytes <= most

@@ -11,15 +11,18 @@ from django.db import DatabaseError, InterfaceError
 from langbot.lib.conf import limits
 from langbot.lib.redis import FAILURES
 from runners.choices import RunStatus
+from runners.endings import end_and_wake
 from runners.engine.active import ActiveRun, Tenure
 from runners.engine.placement import Place, Unplaced
 from runners.engine.snapshot import RunFacts, build_context, freeze, load_runs, thaw
 from runners.gateway.messages import Kind, NodeMessage
-from runners.ledger.batches import Ending, end_run
+from runners.ledger.batches import Ending
 from runners.ledger.claims import Claim, Claimed, claim_runs
+from runners.ledger.positions import ended_among
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
-from runners.protocol.frames import encode
+from runners.protocol.frames import Action, encode
+from runners.protocol.manifest import AGENT_RUNNER_KIND
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -60,15 +63,9 @@ class Starter:
         waiting, self._waiting = self._waiting, {}
         self.offer(list(waiting))
 
-    async def poll_forever(self) -> None:
-        """Find queued rows whose wake was lost, every 2 s."""
-        while True:
-            try:
-                rows = await self._engine.database(queued_ids, _POLL_ROWS)
-                self.offer(rows)
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("poll failed: %s", error)
-            await asyncio.sleep(limits().poll_seconds)
+    async def poll(self) -> None:
+        """Find queued rows whose wake was lost."""
+        self.offer(await self._engine.database(queued_ids, _POLL_ROWS))
 
     async def _start_all(self) -> None:
         while self._offered:
@@ -83,6 +80,8 @@ class Starter:
                 await self._start(ids)
             except (DatabaseError, InterfaceError, *FAILURES) as error:
                 logger.warning("start failed, the poll tries again: %s", error)
+            except Exception:  # one start must not stop the others
+                logger.exception("start failed, the poll tries again")
 
     async def _start(self, ids: list[int]) -> None:
         prepared = await self._engine.database(prepare, ids)
@@ -97,10 +96,25 @@ class Starter:
         claimed = await self._engine.writer.transact(
             claim_runs, self._engine.node, claims
         )
+        lost = []
         for one, place in placed:
             if one[0].pk in claimed:
                 self._carry(one, place, claimed[one[0].pk])
-            # A lost claim keeps its reservation: the winner has the same one.
+            else:
+                lost.append((one[0], place))
+        await self._release_ended(lost)
+
+    async def _release_ended(self, lost: list[tuple[AgentRun, Place]]) -> None:
+        """Give back the slots of runs that ended meanwhile.
+
+        Another worker that won a claim has the same reservation, and keeps it.
+        """
+        if lost:
+            keys = [run.pk for run, _ in lost]
+            ended = await self._engine.database(ended_among, keys)
+            for run, place in lost:
+                if run.pk in ended:
+                    await self._engine.placement.release(place, run.public_id)
 
     async def _place(self, one: Prepared) -> Place | None:
         run, facts, _ = one
@@ -133,11 +147,28 @@ def prepare(ids: list[int]) -> list[Prepared]:
     """Load queued runs with their facts and the data of their run request."""
     prepared = []
     for run in load_runs(ids):
-        if run.status != RunStatus.QUEUED:
-            continue
-        facts = thaw(run) if run.snapshot else freeze(run)
-        prepared.append((run, facts, run_request(run, facts)))
+        if run.status == RunStatus.QUEUED:
+            one = prepare_or_end(run)
+            if one is not None:
+                prepared.append(one)
     return prepared
+
+
+def prepare_or_end(run: AgentRun) -> Prepared | None:
+    """Return what starts a run; one that cannot be described to its runner ends."""
+    try:
+        facts = thaw(run) if run.snapshot else freeze(run)
+        return run, facts, run_request(run, facts)
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:
+        # An unreadable secret, a context over 16 MiB: it would block its
+        # conversation and every batch it is in.
+        logger.exception("run %s cannot be started", run.public_id)
+        reason = f"the run cannot be started: {type(error).__name__}"
+        code = ErrorCode.RUNNER_CONTEXT_INVALID
+        end_and_wake(run, Ending(RunStatus.FAILED, code, reason))
+        return None
 
 
 def run_request(run: AgentRun, facts: RunFacts) -> bytes:
@@ -155,7 +186,7 @@ def start_message(active: ActiveRun, request: bytes) -> NodeMessage:
         tenure.place.connection_id,
         facts.public_id,
         request,
-        "run_agent" if _is_agent_runner(facts) else "run_runner",
+        Action.RUN_AGENT if _is_agent_runner(facts) else Action.RUN_RUNNER,
         int(_life(facts)),
         number=tenure.invocation,
     )
@@ -178,7 +209,7 @@ def note_waiting(run: AgentRun, reason: Unplaced) -> None:
             error=f"no plugin that serves {run.runner_id} is connected",
             retryable=True,
         )
-        end_run(run.pk, run.conversation_id, ending, [RunStatus.QUEUED])
+        end_and_wake(run, ending, [RunStatus.QUEUED])
     elif run.status_reason != reason.value:
         AgentRun.objects.filter(pk=run.pk, status=RunStatus.QUEUED).update(
             status_reason=reason.value
@@ -186,7 +217,7 @@ def note_waiting(run: AgentRun, reason: Unplaced) -> None:
 
 
 def _is_agent_runner(facts: RunFacts) -> bool:
-    return bool(facts.snapshot.get("kind") == "AgentRunner")
+    return bool(facts.snapshot.get("kind") == AGENT_RUNNER_KIND)
 
 
 def _claim(one: Prepared, place: Place) -> Claim:

@@ -75,7 +75,7 @@ class LedgerWriter:
             ]
             runs = [self._dirty.pop(key) for key in chosen[:_RUNS_PER_TRANSACTION]]
             begun = time.monotonic()
-            await self._write([run for run in runs if not run.is_closed])
+            await self._write_or_give_back([run for run in runs if not run.is_closed])
             only_urgent = await self._pause(time.monotonic() - begun)
 
     async def _pause(self, spent: float) -> bool:
@@ -94,6 +94,13 @@ class LedgerWriter:
         except TimeoutError:
             return False
 
+    async def _write_or_give_back(self, runs: list[ActiveRun]) -> None:
+        try:
+            await self._write(runs)
+        except Exception:  # their results are still in Redis, for an adopter
+            logger.exception("runs could not be written")
+            self._engine.give_back([run for run in runs if not run.is_closed])
+
     async def _write(self, runs: list[ActiveRun]) -> None:
         if not runs:
             return
@@ -102,6 +109,7 @@ class LedgerWriter:
             written = await self._write_surely(batches)
         except _REFUSED:
             # One bad batch must not take its neighbours along.
+            logger.warning("a transaction of %d runs was refused", len(runs))
             for run, batch in zip(runs, batches, strict=True):
                 await self._write_alone(run, batch)
             return
@@ -124,7 +132,9 @@ class LedgerWriter:
         error = "the runner sent what cannot be stored"
         ending = Ending(RunStatus.FAILED, ErrorCode.RUNNER_PROTOCOL_ERROR, error)
         facts = run.facts
-        written = await self._database(end_run, facts.pk, facts.conversation_id, ending)
+        written = await self._engine.until_database(
+            end_run, facts.pk, facts.conversation_id, ending
+        )
         if written is not None:
             last_seq = written.last_seq[facts.pk]
             outgoing = self._engine.outgoing
@@ -149,7 +159,7 @@ class LedgerWriter:
         last_seq = written.last_seq.get(run.facts.pk)
         if last_seq is None:
             logger.warning("run %s is no longer ours", run.facts.public_id)
-            self._engine.close(run)
+            self._engine.spawn(self._engine.lost(run))
             return
         run.known_seq = last_seq
         run.has_output = True

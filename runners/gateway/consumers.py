@@ -38,15 +38,23 @@ class PluginConsumer(AsyncConsumer):
         await self._serve((header, remote), scope, receive, send)
 
     async def _is_admitted(self, node: WebNode, header: str, remote: str) -> bool:
-        if not node.throttle.admits(header or remote):
-            return False
         if not header:
-            return True
+            return node.throttle.admits(remote)
+        # Only a token that was good once has a bucket: nobody can fill it for its
+        # owner, and its owner does not suffer from others at the same address.
+        is_known = node.throttle.knows(header)
+        gate, key = (node.throttle, header) if is_known else (node.failures, remote)
+        if not gate.has_room(key):
+            return False
         try:
-            return await node.database(verify_plugin_token, header) is not None
+            token = await node.database(verify_plugin_token, header)
         except DatabaseFailure as error:
             logger.warning("no plugin is admitted now: %s", error)
             return False
+        if token is None:
+            node.failures.admits(remote)
+            return False
+        return node.throttle.admits(header)
 
     async def _serve(
         self, origin: tuple[str, str], scope: Any, receive: Any, send: Any

@@ -14,12 +14,14 @@ _KEY = re.compile(r"ft1_[0-9a-f]{64}(\.[A-Za-z0-9]{1,16})?")
 
 
 class FileReceiver:
-    """Collects slices that arrive in order; holds at most 128 transfers and 32 MiB."""
+    """Checks slices that arrive in order; holds at most 128 transfers and 32 MiB.
+
+    Nothing the host offers uses a file, so a complete one is acknowledged and dropped.
+    """
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, bytearray] = OrderedDict()
         self._next: dict[str, int] = {}
-        self._done: OrderedDict[str, bytes] = OrderedDict()
 
     def accept(self, data: dict[str, Any]) -> None:
         """Take one `__file_chunk`; raises ProtocolError for a wrong one."""
@@ -35,10 +37,6 @@ class FileReceiver:
             raise ProtocolError(ErrorCode.TOO_LARGE, "file over 4 MiB")
         if index + 1 == amount:
             self._finish(key, data.get("file_length"))
-
-    def take(self, key: str) -> bytes | None:
-        """Return a complete file once, or None."""
-        return self._done.pop(key, None)
 
     def _checked(self, data: dict[str, Any]) -> tuple[str, int, int]:
         key, index = data.get("file_key"), data.get("chunk_index")
@@ -59,19 +57,16 @@ class FileReceiver:
         self._next[key] = 0
 
     def _fitting(self, content: bytes) -> bytes:
-        held = sum(map(len, [*self._open.values(), *self._done.values()]))
+        held = sum(map(len, self._open.values()))
         if held + len(content) > MAX_HELD_BYTES:
             raise ProtocolError(ErrorCode.TOO_LARGE, "files over 32 MiB in all")
         return content
 
     def _finish(self, key: str, length: Any) -> None:
-        content = bytes(self._open[key])
+        arrived = len(self._open[key])
         self._forget(key)
-        if len(content) != length:
+        if arrived != length:
             raise _refused("file_length differs from what arrived")
-        if len(self._done) >= MAX_OPEN_TRANSFERS:
-            self._done.popitem(last=False)
-        self._done[key] = content
 
     def _forget(self, key: str) -> None:
         self._open.pop(key, None)

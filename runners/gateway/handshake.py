@@ -7,6 +7,7 @@ from typing import Any
 from agents.models import PluginToken
 from agents.registry import connections
 from agents.registry.connections import Origin, Registered, RegistrationRefusedError
+from agents.registry.tokens import verify_plugin_token
 from langbot.lib.db import DatabaseExecutor
 from runners.gateway.session import PluginSession, SocketClosedError
 from runners.protocol.errors import ProtocolError
@@ -33,12 +34,18 @@ class Handshake:
         self._session = session
         self._database = database
         self._header_token = header_token
+        self.is_token_wrong = False
 
     async def run(self, request: Request, origin: Origin) -> Registered | None:
         """Answer `register_plugin`; None after a refusal, which closes the socket."""
         plain = self._header_token or str(request.data.get("plugin_debug_key") or "")
         name = "?"
         try:
+            # First, at little cost: a container may be large.
+            if await self._database(verify_plugin_token, plain) is None:
+                self.is_token_wrong = True
+                message = "the plugin token is wrong or revoked"
+                raise RegistrationRefusedError(message)
             claimed = parse_container(request.data.get("plugin_container"))
             name = claimed.plugin
             token = await self._database(connections.admit_plugin, plain, name)
@@ -52,7 +59,9 @@ class Handshake:
             reason = str(error)
         except (ProtocolError, TimeoutError) as error:
             reason = f"initialisation failed: {str(error) or 'no answer within 15 s'}"
-        await self._database(connections.record_refusal, plain, name, origin, reason)
+        if not self.is_token_wrong:
+            record = connections.record_refusal
+            await self._database(record, plain, name, origin, reason)
         logger.warning("plugin %s refused: %s", name, reason)
         refusal = ProtocolError("permission_denied", reason)
         self._session.send(build_error(request.seq_id, refusal))

@@ -18,6 +18,7 @@ from langbot.lib.ids import uuid7
 from langbot.lib.redis import claim_check
 
 CLAIM_CHECK_SECONDS = 600
+INBOX_SECONDS = 60  # of a node's stream; its heartbeat renews it
 
 
 class Kind(StrEnum):

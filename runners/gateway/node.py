@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Awaitable, Callable, Set
 from functools import lru_cache
 from uuid import UUID
 
@@ -24,9 +24,14 @@ from langbot.lib.redis import (
     runner_connections,
     stream_client,
 )
-from langbot.lib.streams import Entry, StreamReader
+from langbot.lib.streams import Entry, StreamReader, after_entry
 from runners.gateway.handshake import Handshake
-from runners.gateway.messages import Kind, NodeMessage, read_node_message
+from runners.gateway.messages import (
+    INBOX_SECONDS,
+    Kind,
+    NodeMessage,
+    read_node_message,
+)
 from runners.gateway.relay import Relay
 from runners.gateway.session import PluginSession
 from runners.gateway.throttle import ConnectThrottle
@@ -36,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 REGISTRY_THREADS = 2
 _BAD_FRAMES_ALLOWED = 1000
-_INBOX_SECONDS = 60
+REGISTER_SECONDS = 15.0  # as long as the plugin waits for an answer, wire 2.9
+_TRIM_ENTRIES = 200  # handled ones, while more are waiting
+_RETRY_SECONDS = 0.25
+_RELEASED = b""  # in place of the id of an entry that was kept back
 _INVOCATIONS_REMEMBERED = 10_000
 _LOST = encode({"lost": "connection_lost"})
 _OVERFLOW = encode({"lost": "backpressure"})
@@ -47,7 +55,8 @@ class WebNode:
 
     def __init__(self) -> None:
         self.id = str(uuid7())
-        self.throttle = ConnectThrottle()
+        self.throttle = ConnectThrottle()  # by token that is good, else by address
+        self.failures = ConnectThrottle()  # wrong tokens by address
         self.database = DatabaseExecutor("registry", REGISTRY_THREADS)
         self._client: Redis = stream_client()
         self.relay = Relay(self._client, self._on_overflow)
@@ -57,6 +66,9 @@ class WebNode:
         self._invocations: OrderedDict[UUID, int] = OrderedDict()
         self._reader = StreamReader(self.relay.resend_all)
         self._inbox: asyncio.Queue[Entry] = asyncio.Queue()
+        self._last_entry = b"0-0"
+        self._handled = 0  # entries since the last trim
+        self._applied_checks: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -64,21 +76,38 @@ class WebNode:
         if not self._tasks:
             self._reader.watch(node_inbox(self.id), "0-0", self._on_entries)
             self._tasks = [
-                asyncio.create_task(self._beat_forever()),
+                asyncio.create_task(self._forever(self._beat)),
                 asyncio.create_task(self._handle_forever()),
-                asyncio.create_task(self._watch_rows_forever()),
+                asyncio.create_task(self._forever(self._follow_rows)),
             ]
+
+    async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (*FAILURES, DatabaseFailure) as error:
+                logger.warning("web node: %s", error)
+            except Exception:
+                logger.exception("a round of the web node failed")
+            await asyncio.sleep(limits().heartbeat_seconds)
 
     # Sockets
 
     def add(self, session: PluginSession) -> None:
         """Know a socket from its accept on."""
         self._sessions[session.id] = session
+        session.spawn(self._expect_registration(session))
+
+    async def _expect_registration(self, session: PluginSession) -> None:
+        await asyncio.sleep(REGISTER_SECONDS)
+        if session.registration is None:  # each step of one has its own limit
+            session.end("it did not register within 15 s")
 
     async def remove(self, session: PluginSession) -> None:
         """Forget a socket; its open runs end as `connection_lost`."""
         self._sessions.pop(session.id, None)
         self._bad_frames.pop(session.id, None)
+        self.release_held(session)
         for run_id in session.run_ids:
             self.relay.push(run_id, _LOST)
             self.relay.close(run_id)
@@ -94,6 +123,9 @@ class WebNode:
     def on_unregistered_request(self, session: PluginSession, request: Request) -> None:
         """Only the first `register_plugin` is answered before registration."""
         if request.action == Action.REGISTER_PLUGIN and session.registration is None:
+            if not session.header_token and not self.failures.has_room(session.remote):
+                session.end("too many wrong tokens")
+                return
             work = self._register(session, request)
             session.registration = asyncio.ensure_future(work)
 
@@ -105,6 +137,8 @@ class WebNode:
         except DatabaseFailure as error:
             logger.warning("a plugin could not be registered: %s", error)
             registered = None
+        if handshake.is_token_wrong:
+            self.failures.admits(session.remote)
         if registered is None:
             session.end("the registration failed")
             return
@@ -113,26 +147,18 @@ class WebNode:
             await self._announce()
         logger.info("plugin %s connected", registered.plugin)
 
-    async def _watch_rows_forever(self) -> None:
+    async def _follow_rows(self) -> None:
         """Close sockets whose token was revoked, withdraw runners that were disabled.
 
         The rows are asked every 2 s: whoever changes one needs to tell nobody.
         """
-        while True:
-            try:
-                await self._follow_rows()
-            except (*FAILURES, DatabaseFailure) as error:
-                logger.warning("plugin rows could not be read: %s", error)
-            await asyncio.sleep(limits().heartbeat_seconds)
-
-    async def _follow_rows(self) -> None:
         for connection_id in await self.database(connections.revoked, self.id):
             session = self._sessions.get(connection_id)
             if session is not None:
                 session.end("the plugin token was revoked")
         disabled = await self.database(connections.disabled_runners)
         fresh, self._disabled = disabled - self._disabled, disabled
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):  # sockets come and go meanwhile
             await self._retract(session, fresh)
 
     def count_bad_frame(self, session: PluginSession) -> None:
@@ -150,19 +176,19 @@ class WebNode:
             self._on_overflow(run_id)
 
     def _on_overflow(self, run_id: UUID) -> None:
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             if run_id in session.run_ids:
                 self.relay.push(run_id, _OVERFLOW)
                 session.cancel_run(run_id)
 
     # Presence
 
-    async def _beat_forever(self) -> None:
-        while True:
-            with contextlib.suppress(*FAILURES):
-                await self._announce()
-                self.relay.forget_closed()
-            await asyncio.sleep(limits().heartbeat_seconds)
+    async def _beat(self) -> None:
+        for session in self._sessions.values():
+            session.check_reading()
+        with contextlib.suppress(*FAILURES):
+            await self._announce()
+            self.relay.forget_closed()
 
     async def _announce(self) -> None:
         bounds = limits()
@@ -170,7 +196,7 @@ class WebNode:
         now, _ = await self._client.time()
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(node_alive(self.id), 1, px=int(bounds.node_dead_seconds * 1000))
-        pipeline.expire(node_inbox(self.id), _INBOX_SECONDS)
+        pipeline.expire(node_inbox(self.id), INBOX_SECONDS)
         for session in self._sessions.values():
             if session.registered is None:
                 continue
@@ -206,20 +232,60 @@ class WebNode:
         while True:
             entry_id, fields = await self._inbox.get()
             try:
-                message = await read_node_message(self._client, fields)
-                if message is not None:
-                    self._handle(message)
-                if self._inbox.empty():
-                    await self._trim(entry_id, fields)
-            except FAILURES:
-                await asyncio.sleep(0.1)
-            except (ValueError, KeyError):
-                logger.exception("a message to this node could not be read")
+                await self._take(fields)
+            except Exception:
+                logger.exception("a message to this node could not be handled")
+            self._handled += 1
+            self._last_entry = entry_id or self._last_entry
+            if self._inbox.empty() or self._handled >= _TRIM_ENTRIES:
+                with contextlib.suppress(*FAILURES):  # the next trim does it
+                    await self._trim()
 
-    async def _trim(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    async def _take(self, fields: dict[bytes, bytes]) -> None:
+        if self._hold(fields):
+            return
+        message = await self._read_surely(fields)
         if b"x" in fields:
-            await self._client.delete(fields[b"x"].decode())
-        await self._client.xtrim(node_inbox(self.id), minid=_after(entry_id))
+            self._applied_checks.append(fields[b"x"].decode())
+        if message is not None:
+            self._handle(message)
+
+    def _hold(self, fields: dict[bytes, bytes]) -> bool:
+        """Keep back the start of a run on a busy socket, or drop one kept back."""
+        session = self._sessions.get(UUID(bytes=fields[b"c"]))
+        if session is None or b"r" not in fields:
+            return False
+        run_id, kind = UUID(bytes=fields[b"r"]), fields[b"k"].decode()
+        if kind == Kind.CANCEL and (held := session.held.pop(run_id, None)):
+            if b"x" in held:
+                self._applied_checks.append(held[b"x"].decode())
+        elif kind == Kind.RUN and session.is_busy:
+            session.held[run_id] = fields
+            return True
+        return False
+
+    def release_held(self, session: PluginSession) -> None:
+        """Handle the kept starts of a socket: it has room again, or is gone."""
+        held, session.held = session.held, {}
+        for fields in held.values():
+            self._inbox.put_nowait((_RELEASED, fields))
+
+    async def _read_surely(self, fields: dict[bytes, bytes]) -> NodeMessage | None:
+        while True:
+            try:
+                return await read_node_message(self._client, fields)
+            except FAILURES:  # what comes after this message may need it
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _trim(self) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        if checks := self._applied_checks:
+            pipeline.delete(*checks)
+        pipeline.xtrim(
+            node_inbox(self.id), minid=after_entry(self._last_entry), approximate=False
+        )
+        await pipeline.execute()
+        self._handled, self._applied_checks = 0, []
 
     def _handle(self, message: NodeMessage) -> None:
         session = self._sessions.get(message.connection)
@@ -232,14 +298,16 @@ class WebNode:
                 self.relay.close(message.run)
             else:
                 session.start_run(message.run, message.action, message.payload)
+        elif message.kind is Kind.CANCEL and message.run is not None:
+            if session is not None:
+                session.cancel_run(message.run)
+            self.relay.discard(message.run)
         elif session is None:
             return
         elif message.kind is Kind.FRAME and message.number:
             session.send_chunk(message.payload, message.call, message.number)
         elif message.kind is Kind.FRAME:
             session.send(message.payload)
-        elif message.kind is Kind.CANCEL and message.run is not None:
-            session.cancel_run(message.run)
 
     def _is_first(self, run_id: UUID, invocation: int) -> bool:
         """Whether this invocation is new here; owners and adopters may repeat it."""
@@ -250,11 +318,6 @@ class WebNode:
         if len(self._invocations) > _INVOCATIONS_REMEMBERED:
             self._invocations.popitem(last=False)
         return True
-
-
-def _after(entry_id: bytes) -> str:
-    milliseconds, _, sequence = entry_id.decode().partition("-")
-    return f"{milliseconds}-{int(sequence) + 1}"
 
 
 @lru_cache(maxsize=1)

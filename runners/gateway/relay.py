@@ -19,13 +19,13 @@ from redis.asyncio import Redis
 from langbot.lib.conf import limits
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import FAILURES, claim_check, run_inbound
+from runners.gateway.messages import CLAIM_CHECK_SECONDS
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.25
 _WINDOW_SECONDS = 0.004  # of a stream that has begun; nobody reads faster
 _CLOSED_BEATS = 5  # heartbeats; then its worker has read the last frames
-_CLAIM_CHECK_SECONDS = 600
 _EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
 
 
@@ -42,6 +42,7 @@ class RunPipe:
         self.unread_bytes = 0
         self.is_begun = False  # its stream exists, unless Redis forgot it
         self.closing = False
+        self.is_discarded = False  # nobody reads it any more; never written again
         self.beats_closed = 0
 
     def entry(self) -> dict[bytes, bytes]:
@@ -66,8 +67,10 @@ class Relay:
         self._on_overflow = on_overflow
         self._pipes: dict[UUID, RunPipe] = {}
         self._dirty: dict[UUID, RunPipe] = {}
+        self._unwanted: list[str] = []  # streams to delete with the next write
         self._flushing: asyncio.Task[None] | None = None
         self._resending: asyncio.Task[None] | None = None
+        self._deleting: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
         self._urgent = asyncio.Event()
         self.pending_bytes = 0
@@ -76,7 +79,12 @@ class Relay:
 
     def open(self, run_id: UUID, life_seconds: int) -> None:
         """Expect frames of a run; its stream lives `life_seconds` + 10 min."""
-        self._pipes.setdefault(run_id, RunPipe(run_id, life_seconds))
+        pipe = self._pipes.get(run_id)
+        if pipe is not None and pipe.closing:
+            self._drop(pipe)
+            pipe = None
+        if pipe is None:
+            self._pipes[run_id] = RunPipe(run_id, life_seconds)
 
     def push(self, run_id: UUID, frame: bytes, *, can_wait: bool = False) -> None:
         """Queue one frame; a run that is not open is ignored.
@@ -102,6 +110,33 @@ class Relay:
         pipe = self._pipes.get(run_id)
         if pipe is not None:
             pipe.closing = True
+
+    def discard(self, run_id: UUID) -> None:
+        """Forget a run that its worker has given up, and delete its stream.
+
+        Otherwise a frame on its way would make the deleted stream again.
+        """
+        pipe = self._pipes.get(run_id)
+        if pipe is None:
+            return
+        self._drop(pipe)
+        self._unwanted.append(pipe.key)
+        if self._deleting is None or self._deleting.done():
+            self._deleting = asyncio.create_task(self._write_surely([]))
+
+    def _drop(self, pipe: RunPipe) -> None:
+        pipe.closing = pipe.is_discarded = True
+        del self._pipes[pipe.run_id]
+        if self._dirty.pop(pipe.run_id, None) is not None:
+            self.pending_bytes -= pipe.waiting_bytes
+            self._drain()
+        pipe.waiting, pipe.waiting_bytes = [], 0
+        pipe.unread.clear()
+        pipe.unread_bytes = 0
+
+    def _drain(self) -> None:
+        if self.pending_bytes <= limits().inbound_bytes // 4:
+            self.drained.set()
 
     def forget_closed(self) -> None:
         """Forget runs that were closed a while ago; called with each heartbeat."""
@@ -137,8 +172,7 @@ class Relay:
                 pipe.unread.append(entry)
                 pipe.unread_bytes += _size(entry)
                 written.append((pipe, entry))
-            if self.pending_bytes <= limits().inbound_bytes // 4:
-                self.drained.set()
+            self._drain()
             await self._write_surely(written)
             for pipe in pipes:
                 self._after_write(pipe)
@@ -169,7 +203,11 @@ class Relay:
     async def _write(self, written: Written) -> list[RunPipe]:
         """Add one entry for each run; returns those whose stream has disappeared."""
         pipeline = self._client.pipeline(transaction=False)
+        written = [each for each in written if not each[0].is_discarded]
         places = []
+        unwanted, self._unwanted = self._unwanted, []
+        if unwanted:  # when Redis is away their own life ends them
+            pipeline.delete(*unwanted)
         for pipe, entry in written:
             fields = self._checked(pipeline, entry)
             places.append(len(pipeline))
@@ -188,6 +226,8 @@ class Relay:
 
     async def _write_again(self, pipe: RunPipe) -> bool:
         """Add all unread entries of a run once more; False when Redis is away."""
+        if pipe.is_discarded:
+            return True
         pipeline = self._client.pipeline(transaction=False)
         for entry in pipe.unread:
             pipeline.xadd(pipe.key, self._checked(pipeline, entry))
@@ -203,7 +243,7 @@ class Relay:
         if _size(entry) <= limits().claim_check_bytes:
             return entry
         key = claim_check(uuid7())
-        pipeline.set(key, entry[b"f"], ex=_CLAIM_CHECK_SECONDS)
+        pipeline.set(key, entry[b"f"], ex=CLAIM_CHECK_SECONDS)
         return {b"x": key.encode()}
 
 

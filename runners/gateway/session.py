@@ -7,6 +7,7 @@ back on the same socket while its run streams, so nothing may block reading.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,12 @@ logger = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
 
 ANSWER_SECONDS = 15.0  # wire 2.9
-# Of frames to one plugin that does not read: the largest and some more.
-_MAX_OUT_BYTES = 20 * 1024 * 1024
+# Of frames that wait for one plugin. From the first on no further run is started, so
+# that runs alone never reach the second, where taking nothing for 10 s ends the socket.
+_BUSY_OUT_BYTES = 4 * 1024 * 1024
+_MAX_OUT_BYTES = 20 * 1024 * 1024 + 1024
+_STALL_SECONDS = 10.0
+_HARD_OUT_BYTES = 64 * 1024 * 1024  # cut off at once
 _FRAME_OVERHEAD = 100  # bytes that a queued frame takes beside its own
 
 
@@ -90,6 +95,9 @@ class PluginSession:
         self._stream_calls: dict[int, CallStream] = {}
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._out_bytes = 0
+        self._moved_at = 0.0  # when something was sent, or began to wait
+        self.held: dict[UUID, dict[bytes, bytes]] = {}
+        """Messages that start runs, until what is queued has been sent."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.spawn(self._write_forever())
 
@@ -97,6 +105,11 @@ class PluginSession:
     def run_ids(self) -> set[UUID]:
         """Runs that are open on this socket."""
         return set(self._runs)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether over 4 MiB wait to be sent: no time to start a run."""
+        return self._out_bytes > _BUSY_OUT_BYTES
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Run `work` beside reading; it is cancelled with the socket."""
@@ -112,10 +125,18 @@ class PluginSession:
     # Sending
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; a plugin that does not read for 20 MiB is cut off."""
+        """Queue a frame; a plugin that does not read for long or much is cut off."""
+        if not self._out_bytes:
+            self._moved_at = time.monotonic()
         self._out_bytes += len(frame) + _FRAME_OVERHEAD
         self._outbox.put_nowait(frame)
-        if self._out_bytes > _MAX_OUT_BYTES:
+        self.check_reading()
+
+    def check_reading(self) -> None:
+        """Cut the plugin off when it takes nothing for 10 s, or 64 MiB wait for it."""
+        is_stalled = time.monotonic() - self._moved_at > _STALL_SECONDS
+        allowed = _MAX_OUT_BYTES if is_stalled else _HARD_OUT_BYTES
+        if self._out_bytes > allowed:
             logger.warning("plugin connection %s does not read", self.id)
             self.end("the plugin does not read what it is sent")
 
@@ -196,6 +217,9 @@ class PluginSession:
             frame = await self._outbox.get()
             await self._send(frame)
             self._out_bytes -= len(frame) + _FRAME_OVERHEAD
+            self._moved_at = time.monotonic()
+            if self.held and not self.is_busy:
+                self._node.release_held(self)
 
     # Receiving
 

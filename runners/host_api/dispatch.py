@@ -42,6 +42,8 @@ HANDLERS: dict[str, Handler] = {
 }
 STREAMS: dict[str, StreamHandler] = {Action.INVOKE_LLM_STREAM: models.invoke_llm_stream}
 
+Tenancy = tuple[UUID, int]  # a run under one claim
+
 _CALLS_AT_ONCE = 100  # of one run; the SDK allows 128 on a whole socket (wire 2.5)
 
 
@@ -50,27 +52,33 @@ class HostApi:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._open: dict[UUID, dict[int, asyncio.Task[Any]]] = {}
+        self._open: dict[Tenancy, dict[int, asyncio.Task[Any]]] = {}
 
     async def answer(self, run: ActiveRun, call: Request) -> None:
         """Answer one call with data or a typed error; never raises."""
         task = asyncio.current_task()
-        open_calls = self._open.setdefault(run.facts.public_id, {})
+        open_calls = self._open.setdefault(_tenancy(run), {})
         if task is not None:
             open_calls[call.seq_id] = task
         try:
+            if run.log.ending is not None:
+                raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
             if len(open_calls) > _CALLS_AT_ONCE:
                 message = f"at most {_CALLS_AT_ONCE} calls of a run at once"
                 raise ProtocolError(ErrorCode.RATE_LIMITED, message, retryable=True)
             await self._answer(run, call)
         except ProtocolError as error:
             self._engine.send(run, build_error(call.seq_id, error))
-        except (DatabaseError, InterfaceError):
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("host call %s failed: %s", call.action, error)
+            self._refuse(run, call, ErrorCode.UNAVAILABLE, "the host cannot answer now")
+        except asyncio.CancelledError:
+            if not self._engine.is_draining:  # else the adopter answers it
+                self._refuse(run, call, ErrorCode.RUN_NOT_ACTIVE, "the call was ended")
+            raise
+        except Exception:  # a bug of ours must not leave the plugin waiting
             logger.exception("host call %s failed", call.action)
-            failure = ProtocolError(
-                ErrorCode.UNAVAILABLE, "the host cannot answer now", retryable=True
-            )
-            self._engine.send(run, build_error(call.seq_id, failure))
+            self._refuse(run, call, ErrorCode.RUNTIME_ERROR, "the host failed")
         finally:
             open_calls.pop(call.seq_id, None)
             if not self._engine.is_draining:
@@ -102,14 +110,24 @@ class HostApi:
         end = build_end(call.seq_id)
         self._engine.send_chunk(run, end, call.seq_id, number + 1)
 
+    def _refuse(
+        self, run: ActiveRun, call: Request, code: ErrorCode, message: str
+    ) -> None:
+        error = ProtocolError(code, message, retryable=True)
+        self._engine.send(run, build_error(call.seq_id, error))
+
     def _send(self, run: ActiveRun, call: Request, data: dict[str, Any]) -> None:
         self._engine.send(run, build_response(call.seq_id, data))
 
     def _cancel(self, run: ActiveRun, seq_id: Any) -> bool:
-        task = self._open.get(run.facts.public_id, {}).get(seq_id)
+        task = self._open.get(_tenancy(run), {}).get(seq_id)
         return task.cancel() if task is not None else False
 
     def forget(self, run: ActiveRun) -> None:
         """Stop what still runs for an ended run, model streams among it."""
-        for task in self._open.pop(run.facts.public_id, {}).values():
+        for task in self._open.pop(_tenancy(run), {}).values():
             task.cancel()
+
+
+def _tenancy(run: ActiveRun) -> Tenancy:
+    return run.facts.public_id, run.tenure.token

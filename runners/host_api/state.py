@@ -47,10 +47,6 @@ async def state_set(call: HostCall) -> dict[str, Any]:
     """Write one value of at most 256 KiB, once."""
     data = call.read(Valued)
     scope_key = _scope_key(call, data.scope)
-    try:
-        check_value(data.key, data.value)
-    except StateRefusedError as error:
-        raise ProtocolError(ErrorCode.TOO_LARGE, str(error)) from None
     facts = call.facts
     write = StateWrite(
         facts.workspace_id,
@@ -65,7 +61,11 @@ async def state_set(call: HostCall) -> dict[str, Any]:
         write_state(write)
         return {"success": True}
 
-    return await call.database(once, call.key, effect)
+    try:
+        check_value(data.key, data.value)
+        return await call.database(once, call.key, effect)
+    except StateRefusedError as error:
+        raise ProtocolError(ErrorCode.TOO_LARGE, str(error)) from None
 
 
 async def state_delete(call: HostCall) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from runners.choices import EDGES, EventType, RunStatus
 from runners.ledger.conversations import Conversation
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.finishing import Reply, close_turns
-from runners.ledger.state_store import StateWrite, write_state
+from runners.ledger.state_store import StateRefusedError, StateWrite, write_state
 
 
 @dataclass(slots=True)
@@ -89,12 +89,15 @@ def write_batches(batches: Sequence[Batch]) -> Written:
         for batch in ending:
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
+        _write_states(held)
         insert_events(_numbered(held, written.last_seq))
-        states = [write for batch in held for write in batch.states]
-        for write in sorted(states, key=lambda one: (one.scope_key, one.key)):
-            write_state(write)  # in one order everywhere, so that none deadlock
         closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
-        written.promoted, written.deliveries = close_turns(closed, conversations)
+        free = {
+            batch.conversation_id: conversations[batch.conversation_id]
+            for batch in held
+            if batch.ending
+        }
+        written.promoted, written.deliveries = close_turns(closed, free)
     return written
 
 
@@ -117,6 +120,25 @@ def end_run(
         insert_events(_numbered([batch], last_seq))
         promoted, deliveries = close_turns([(run_id, ending.reply)], conversations)
     return Written(last_seq, promoted, deliveries)
+
+
+def _write_states(batches: Iterable[Batch]) -> None:
+    states = [(write, batch) for batch in batches for write in batch.states]
+    # In one order everywhere, so that none deadlock.
+    for write, batch in sorted(states, key=lambda one: (one[0].scope_key, one[0].key)):
+        try:
+            write_state(write)
+        except StateRefusedError as error:
+            _warn_instead(batch, write, str(error))
+
+
+def _warn_instead(batch: Batch, write: StateWrite, reason: str) -> None:
+    """Let the event of a refused write say so; its number is taken already."""
+    named = {"scope": write.scope, "key": write.key}
+    for event in batch.events:
+        if event.type == EventType.STATE_UPDATED and event.data == named:
+            event.type = EventType.WARNING
+            event.data = {"code": "state_refused", "detail": reason, **named}
 
 
 def _lock_conversations(batches: Iterable[Batch]) -> dict[int, Conversation]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.choices import EventType
+from runners.choices import TERMINAL, EventType
 from runners.models import AgentRun, RunEvent
 
 
@@ -48,3 +48,9 @@ def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
         if event.invocation == invocations[event.run_id]:
             said[event.run_id].add(event)
     return said
+
+
+def ended_among(run_ids: Iterable[int]) -> set[int]:
+    """Return which of the runs have ended."""
+    ended = AgentRun.objects.filter(pk__in=list(run_ids), status__in=TERMINAL)
+    return set(ended.values_list("pk", flat=True))

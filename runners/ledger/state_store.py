@@ -1,8 +1,9 @@
 """Reading and writing runner state; every write is an upsert with a version."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from django.db import connection
@@ -15,6 +16,9 @@ from runners.ledger.state import RunnerState
 from runners.protocol.results import is_finite
 
 MAXIMUM_KEY = 200
+MAXIMUM_KEYS = 1000  # of one scope key
+INLINE_BYTES = 2**20  # what a context carries; a frame has room for 16 of it
+_PAGE = 50  # of the largest values: 12.5 MiB in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,28 @@ def read_state(scope_key: str, key: str) -> Any:
 
 
 def read_states(keys: Mapping[str, str], scopes: Iterable[str]) -> dict[str, Any]:
-    """Return {scope: {key: value}} for the context of a run."""
+    """Return {scope: {key: value}} for the context of a run, at most 1 MiB of it.
+
+    Values are taken in key order; state_get and state_list reach the others.
+    """
     wanted = {keys[scope]: scope for scope in scopes if scope in keys}
     found: dict[str, Any] = {scope: {} for scope in scopes}
-    for row in _current().filter(scope_key__in=wanted):
+    left = INLINE_BYTES
+    for row in _in_key_order(list(wanted)):
+        left -= len(to_json(row.key)) + len(to_json(row.value))
+        if left < 0:
+            break
         found[wanted[row.scope_key]][row.key] = row.value
     return found
+
+
+def _in_key_order(scope_keys: list[str]) -> Iterator[RunnerState]:
+    rows = _current().filter(scope_key__in=scope_keys).order_by("scope_key", "key")
+    for start in count(0, _PAGE):
+        page = list(rows[start : start + _PAGE])
+        yield from page
+        if len(page) < _PAGE:
+            return
 
 
 def list_keys(scope_key: str, prefix: str, limit: int) -> tuple[list[str], bool]:
@@ -71,7 +91,15 @@ def list_keys(scope_key: str, prefix: str, limit: int) -> tuple[list[str], bool]
 
 
 def write_state(write: StateWrite) -> None:
-    """Insert or replace a value, raising its version; one statement."""
+    """Insert or replace a value, raising its version.
+
+    Raises StateRefusedError for a new key where there are 1,000; nothing is written
+    then. Writers that race may exceed that by as many as they are.
+    """
+    rows = RunnerState.objects.filter(scope_key=write.scope_key)
+    if not rows.filter(key=write.key).exists() and rows.count() >= MAXIMUM_KEYS:
+        message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
+        raise StateRefusedError(message)
     table = connection.ops.quote_name(RunnerState._meta.db_table)
     sql = f"""
         INSERT INTO {table} (workspace_id, runner_id, scope, scope_key, key, value,

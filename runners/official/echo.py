@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from runners.sdk import RunContext, Runner, results
 from runners.sdk.results import Result
 
-MAX_DELTAS = 8
+MAX_DELTAS = 64  # one a word, until an answer has more words
 
 
 class EchoRunner(Runner):

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from langbot.env import Environment
+
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = "sleeper=import time; print('ready'); time.sleep(600)"
 STUBBORN = (
@@ -173,15 +175,21 @@ def test_the_supervisor_stays_small(supervise):
 
 def test_plugins_are_not_given_the_hosts_secrets():
     script = (
-        "import json, os; from langbot.supervisor import without_secrets; "
-        "print(json.dumps(sorted(without_secrets(dict(os.environ)))))"
+        "import json, os; from langbot.supervisor import plugin_environment; "
+        "print(json.dumps(sorted(plugin_environment(dict(os.environ)))))"
     )
-    secret = ["DATABASE_URL", "REDIS_URL_FILE", "SECRET_KEY", "LANGBOT_SECRET_KEYS"]
-    environment = {**os.environ, **dict.fromkeys(secret, "x"), "LOG_LEVEL": "DEBUG"}
+    known = [name.upper() for name in Environment.model_fields]
+    parts = ("SECRET", "KEY", "URL", "TOKEN", "PASSWORD")
+    secret = [name for name in known if any(part in name for part in parts)]
+    assert {"DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY"} <= set(secret)
+    secret += [f"{name}_FILE" for name in secret] + ["AWS_SECRET_ACCESS_KEY"]
+    needed = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "https_proxy": "x"}
+    needed |= {"LANGBOT_RUNNERS": "a.b", "LOG_LEVEL": "DEBUG", "SSL_CERT_FILE": "x"}
+    environment = {**os.environ, **dict.fromkeys(secret, "x"), **needed}
     command = [sys.executable, "-c", script]
     answer = subprocess.check_output(command, env=environment, cwd=ROOT)
     names = json.loads(answer)
-    assert "LOG_LEVEL" in names
+    assert set(needed) <= set(names)
     assert not set(secret) & set(names)
 
 

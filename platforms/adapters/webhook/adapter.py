@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runners.models import Delivery
 
 SEND_SECONDS = 8.0  # a worker that shuts down waits 10 s for what is under way
+TOTAL_SECONDS = 30.0  # for a receiver that answers drop by drop
 _RETRYABLE = frozenset({408, 425, 429})
 _BEFORE_SENDING = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
@@ -130,7 +131,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
     options["headers"]["content-type"] = "application/json"
     try:
         with (
-            guarded_client(timeout=SEND_SECONDS) as client,
+            guarded_client(timeout=SEND_SECONDS, total_seconds=TOTAL_SECONDS) as client,
             client.stream("POST", url, **options) as response,
         ):
             return response.status_code

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import datetime
 import gzip
 import http.server
@@ -6,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 
 import httpx2
 import pytest
@@ -228,6 +230,37 @@ def test_a_silent_server_times_out(allow, use_async):
                 asyncio.run(get())
             else:
                 guarded_client(timeout=0.3).get(url)
+
+
+def dripping(listener, start):
+    """Answer each connection with `start`, then with a byte now and then."""
+    while True:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        with peer, contextlib.suppress(OSError):
+            peer.recv(65536)
+            peer.sendall(start)
+            for _ in range(100):
+                time.sleep(0.05)
+                peer.sendall(b"x")
+
+
+@both_clients
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1 200 OK\r\nx-slow: ", b"HTTP/1.1 200 OK\r\n\r\n"]
+)
+def test_an_answer_drop_by_drop_ends_with_the_whole_call(allow, use_async, start):
+    allow("127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        threading.Thread(target=dripping, args=(listener, start), daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(httpx2.ReadTimeout):
+            fetch(url, use_async=use_async, total_seconds=0.4)
+        assert 0.3 < time.monotonic() - began < 2
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @both_clients

@@ -210,3 +210,34 @@ def test_inline_payloads_do_not_enter_the_ledger(log, feed):
     image = {"type": "image_base64", "image_base64": "aGVsbG8="}
     feed("message.completed", message={"role": "assistant", "content": [image]})
     assert "aGVsbG8=" not in str(log.events[0].data)
+
+
+def test_all_events_of_a_run_share_one_budget(log, feed, settings):
+    settings.LANGBOT = {**settings.LANGBOT, "LIMITS": {"run_event_bytes": 10_000}}
+    for number in range(20):
+        feed("tool.call.completed", tool_call_id=str(number), result="x" * 1000)
+    assert log.ending.status == RunStatus.FAILED
+    assert log.ending.code == "too_large"
+    assert len(log.events) == 9
+
+
+def test_reasoning_spends_the_budget_too(log, feed, settings):
+    settings.LANGBOT = {**settings.LANGBOT, "LIMITS": {"run_event_bytes": 10_000}}
+    for _ in range(20):
+        feed("reasoning.delta", text="x" * 1000)
+    assert log.ending.code == "too_large"
+    assert sum(len(event.data["text"]) for event in log.events) <= 10_000
+
+
+def test_a_last_message_over_the_budget_does_not_complete(log, feed, settings):
+    settings.LANGBOT = {**settings.LANGBOT, "LIMITS": {"run_event_bytes": 1000}}
+    feed("run.completed", message={"role": "assistant", "content": "x" * 2000})
+    assert log.ending.status == RunStatus.FAILED
+    assert log.ending.code == "too_large"
+
+
+def test_a_file_that_is_not_kept_is_no_output(log, feed):
+    feed("artifact.created", artifact_type="file", content_base64="eA==")
+    feed("run.completed")
+    assert warnings(log) == ["unsupported_result"]
+    assert log.ending.code == "runner.empty_output"

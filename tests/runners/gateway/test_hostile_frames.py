@@ -123,12 +123,22 @@ async def test_files_held_for_a_plugin_are_bounded(host):
         with pytest.raises(HostCallError) as refused:
             for number in range(16):
                 key = f"ft1_{number:064x}"
-                for index in range(slices):
+                for index in range(slices - 1):
                     data = chunk | {"file_key": key, "chunk_index": index}
                     data["file_length"] = len(content) * 3 // 4 * slices
                     await plugin.call("__file_chunk", data)
         assert refused.value.code == "too_large"
         await assert_serves(host, plugin)
+
+
+async def test_any_number_of_complete_files_is_taken(host):
+    content = "A" * 16_384
+    length = len(content) * 3 // 4
+    chunk = CHUNK | {"chunk_base64": content, "file_length": length}
+    async with connected(host, "many-files") as plugin:
+        for number in range(33 * 1024 * 1024 // length):
+            key = f"ft1_{number:064x}"
+            assert await plugin.call("__file_chunk", chunk | {"file_key": key}) == {}
 
 
 async def test_frame_over_16_mib_closes_only_its_own_socket(host):

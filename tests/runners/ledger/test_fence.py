@@ -14,7 +14,7 @@ from runners.ledger.batches import Batch, Ending, end_run, write_batches
 from runners.ledger.claims import Claim, adopt_runs, claim_runs, start_node
 from runners.ledger.fence import NewEvent
 from runners.ledger.finishing import Reply
-from runners.models import AgentRun, EventLog, RunEvent, WorkerNode
+from runners.models import AgentRun, EventLog, QueuedMessage, RunEvent, WorkerNode
 
 ROUNDS = 20
 
@@ -198,3 +198,15 @@ def test_logs_are_append_only(agent):
     with pytest.raises(AppendOnlyError):
         EventLog.objects.all().delete()
     assert RunEvent.objects.filter(run=run).purge() == 1
+
+
+def test_a_fenced_off_ending_promotes_nothing(agent):
+    run, token = running(agent)
+    room = run.conversation
+    AgentRun.objects.filter(pk=run.pk).update(fencing_token=token + 1)
+    QueuedMessage.objects.create(conversation=room, event=run.event, agent=agent)
+    ending = Ending(RunStatus.COMPLETED, reply=Reply("stale"))
+    stale = Batch(run.pk, room.pk, token, [ending.event()], ending=ending)
+    fresh, fresh_token = running(agent)
+    written = write_batches([stale, deltas(fresh, fresh_token)])
+    assert (set(written.last_seq), written.promoted) == ({fresh.pk}, [])

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from agents.registry.tokens import create_plugin_token
 from langbot.core.management.commands.createapitoken import find_workspace
 
-PLUGIN_NAME = re.compile(r"^(\*|[^/\s:]+/[^/\s:]+)$")
+PLUGIN_NAME = re.compile(r"\A(\*|[^/\s:*]+/[^/\s:*]+)\Z")
 
 
 class Command(BaseCommand):
