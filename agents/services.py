@@ -48,10 +48,11 @@ CONTENT = (
 def save_agent(agent: Agent, *, author: str, action: str = "") -> Agent:
     """Check and save an agent, write its next version and an audit entry.
 
-    Content equal to the stored one is no change: no version, no entry. Safe to call concurrently: the row is locked, version numbers are dense. A masked
-    secret keeps the stored one. `action` names the act in the audit log. Raises
-    ValidationError; messages about the runner's configuration are under
-    `runner_config`, each beginning with the name of the setting.
+    Content equal to the stored one is no change: no version, no entry. Safe to call
+    concurrently: the row is locked, version numbers are dense. A masked secret keeps
+    the stored one. `action` names the act in the audit log. Raises ValidationError;
+    messages about the runner's configuration are under `runner_config`, each
+    beginning with the name of the setting.
     """
     with transaction.atomic():
         stored = _lock(agent)

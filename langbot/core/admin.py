@@ -30,7 +30,7 @@ def author_of(request: HttpRequest) -> str:
 def usual_workspace(request: HttpRequest) -> Workspace | None:
     """Return the person's first workspace, or the only one that there is."""
     membership = (
-        Membership.objects.filter(user_id=request.user.pk)
+        Membership.objects.filter(user__pk=request.user.pk)
         .select_related("workspace")
         .order_by("pk")
         .first()

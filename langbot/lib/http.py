@@ -10,10 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +18,7 @@ import httpcore2
 import httpx2
 
 from langbot.lib.conf import conf
+from langbot.lib.deadlines import BoundedStream, Deadline, bounded, current, within
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = list[tuple[Any, ...]]
@@ -28,7 +26,6 @@ Lookup = list[tuple[Any, ...]]
 RESPONSE_LIMIT = 16 * 2**20  # the largest frame, architecture.md §7
 CONNECT_SECONDS = 10.0
 TOTAL_FACTOR = 5  # the whole of a call to one of its reads, where nobody says
-_PIECE = 16 * 1024
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _V4_COMPATIBLE = ipaddress.ip_network("::/96")  # RFC 4291, deprecated
 
@@ -118,68 +115,6 @@ def _resolve(host: str, port: int) -> Lookup:
         raise httpcore2.ConnectError(message) from error
 
 
-class _Deadline:
-    """When a whole call must be over; a timeout bounds each of its steps only."""
-
-    def __init__(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
-
-    def left(self, timeout: float | None, late: type[Exception]) -> float:
-        """Return what a step may take; raises `late` when nothing is left."""
-        seconds = self.at - time.monotonic()
-        if seconds <= 0:
-            message = "the whole call took too long"
-            raise late(message)
-        return seconds if timeout is None else min(seconds, timeout)
-
-
-# Of the call that this thread is in: pooled connections serve one call after another.
-_call: ContextVar[_Deadline] = ContextVar("outbound_call")
-
-
-@contextmanager
-def _within(deadline: _Deadline) -> Iterator[None]:
-    token = _call.set(deadline)
-    try:
-        yield
-    finally:
-        _call.reset(token)
-
-
-class _BoundedStream(httpcore2.NetworkStream):
-    """A connection whose every step ends with the call."""
-
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = _call.get().left(timeout, httpcore2.ReadTimeout)
-        return self._stream.read(max_bytes, left)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In pieces: a receiver may take a few bytes at a time.
-        for start in range(0, len(buffer), _PIECE):
-            left = _call.get().left(timeout, httpcore2.WriteTimeout)
-            self._stream.write(buffer[start : start + _PIECE], left)
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore2.NetworkStream:
-        left = _call.get().left(timeout, httpcore2.ConnectTimeout)
-        return _BoundedStream(
-            self._stream.start_tls(ssl_context, server_hostname, left)
-        )
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-    def close(self) -> None:
-        self._stream.close()
-
-
 class _GuardedBackend(httpcore2.SyncBackend):
     def connect_tcp(
         self,
@@ -190,12 +125,12 @@ class _GuardedBackend(httpcore2.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         error = httpcore2.ConnectError(f"{host} has no address")
-        all_addresses = _Deadline(timeout or CONNECT_SECONDS)
+        all_addresses = Deadline(timeout or CONNECT_SECONDS)
         for address in _checked(host, _resolve(host, port)):
             left = all_addresses.left(None, httpcore2.ConnectTimeout)
-            left = _call.get().left(left, httpcore2.ConnectTimeout)
+            left = current().left(left, httpcore2.ConnectTimeout)
             try:
-                return _BoundedStream(
+                return BoundedStream(
                     super().connect_tcp(
                         address, port, left, local_address, socket_options
                     )
@@ -215,7 +150,7 @@ class _AsyncGuardedBackend(httpcore2.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         error = httpcore2.ConnectError(f"{host} has no address")
-        all_addresses = _Deadline(timeout or CONNECT_SECONDS)
+        all_addresses = Deadline(timeout or CONNECT_SECONDS)
         found = await asyncio.to_thread(_resolve, host, port)
         for address in _checked(host, found):
             left = all_addresses.left(None, httpcore2.ConnectTimeout)
@@ -244,7 +179,7 @@ class _Allowance:
 
 class _LimitedStream(httpx2.SyncByteStream):
     def __init__(
-        self, stream: httpx2.SyncByteStream, limit: int, deadline: _Deadline
+        self, stream: httpx2.SyncByteStream, limit: int, deadline: Deadline
     ) -> None:
         self._stream, self._allowance = stream, _Allowance(limit)
         self._deadline = deadline
@@ -252,20 +187,20 @@ class _LimitedStream(httpx2.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._stream)
         while True:
-            with _within(self._deadline):
+            with within(self._deadline):
                 chunk = next(chunks, None)
             if chunk is None:
                 return
             yield self._allowance.take(chunk)
 
     def close(self) -> None:
-        with _within(self._deadline):
+        with within(self._deadline):
             self._stream.close()
 
 
 class _AsyncLimitedStream(httpx2.AsyncByteStream):
     def __init__(
-        self, stream: httpx2.AsyncByteStream, limit: int, deadline: _Deadline
+        self, stream: httpx2.AsyncByteStream, limit: int, deadline: Deadline
     ) -> None:
         self._stream, self._allowance = stream, _Allowance(limit)
         self._deadline = deadline
@@ -273,7 +208,7 @@ class _AsyncLimitedStream(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = aiter(self._stream)
         while True:
-            async with _bounded(self._deadline):
+            async with bounded(self._deadline):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -281,17 +216,6 @@ class _AsyncLimitedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-@asynccontextmanager
-async def _bounded(deadline: _Deadline) -> AsyncIterator[None]:
-    seconds = deadline.left(None, httpx2.ReadTimeout)
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        message = "the whole call took too long"
-        raise httpx2.ReadTimeout(message) from None
 
 
 def _check_encoding(response: httpx2.Response) -> None:
@@ -318,8 +242,8 @@ class GuardedTransport(httpx2.HTTPTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_scheme(request.url)
-        deadline = _Deadline(self._total_seconds)
-        with _within(deadline):
+        deadline = Deadline(self._total_seconds)
+        with within(deadline):
             response = super().handle_request(request)
         stream = response.stream
         try:
@@ -349,8 +273,8 @@ class AsyncGuardedTransport(httpx2.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_scheme(request.url)
-        deadline = _Deadline(self._total_seconds)
-        async with _bounded(deadline):
+        deadline = Deadline(self._total_seconds)
+        async with bounded(deadline):
             response = await super().handle_async_request(request)
         stream = response.stream
         try:

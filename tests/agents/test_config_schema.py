@@ -207,7 +207,7 @@ def posted(form_page):
     for tag in re.findall(r"<input[^>]*>", form_page):
         if 'type="checkbox"' not in tag:
             data.appendlist(attribute(tag, "name"), attribute(tag, "value"))
-        elif "checked" in tag:
+        elif re.search(r"\schecked(?=[\s=/>])", tag):  # no class of the theme
             value = attribute(tag, "value") if " value=" in tag else "on"
             data.appendlist(attribute(tag, "name"), value)
     for tag, body in re.findall(

@@ -277,3 +277,33 @@ def test_admin_needs_a_permission_for_its_acts(reader):
     act = {"action": "archive", "_selected_action": [Agent.objects.get().pk]}
     reader.post(reverse("admin:langbot_agents_agent_changelist"), act)
     assert Agent.objects.get().archived_at is None
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["langbot_agents_plugintoken", "langbot_agents_agent", "langbot_platforms_bot"],
+)
+def test_forms_begin_with_the_only_or_the_persons_workspace(client, db, page):
+    from langbot.core.models import Workspace
+
+    root = get_user_model().objects.create_superuser("root", password="x")
+    client.force_login(root)
+    url = reverse(f"admin:{page}_add")
+
+    def chosen():
+        return client.get(url).context["adminform"].form.initial.get("workspace")
+
+    only = Workspace.objects.create(slug="one", name="One")
+    assert chosen() == only.pk
+    mine = Workspace.objects.create(slug="two", name="Two")
+    assert chosen() is None
+    mine.memberships.create(user=root)
+    assert chosen() == mine.pk
+
+
+@pytest.mark.parametrize(
+    ("path", "target"), [("/", "/admin/"), ("/favicon.ico", "/static/chat/icon.svg")]
+)
+def test_short_addresses_lead_somewhere(client, path, target):
+    answer = client.get(path)
+    assert (answer.status_code, answer.url) == (302, target)

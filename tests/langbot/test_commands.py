@@ -67,9 +67,10 @@ def test_createplugintoken_binds_to_names_and_workspace(workspace):
     assert PluginToken.objects.get(label="c").workspace is None
 
 
-def test_createplugintoken_refuses_what_is_no_plugin_name(workspace):
+@pytest.mark.parametrize("name", ["helper", "demo/*", "*/x", "**", "a/b/c", "a/b\n"])
+def test_createplugintoken_refuses_what_is_no_plugin_name(workspace, name):
     with pytest.raises(CommandError, match="is not AUTHOR/NAME"):
-        call_command("createplugintoken", "mine", "--plugin", "helper")
+        call_command("createplugintoken", "mine", "--plugin", name)
     assert not PluginToken.objects.exists()
 
 

@@ -161,6 +161,7 @@ def test_cancel_needs_a_post_and_the_right_to_change_runs(client, agent):
         not in client.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
     )
     person.user_permissions.add(Permission.objects.get(codename="change_agentrun"))
+    assert url in client.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
     client.get(url)
     assert AgentRun.objects.get(pk=run.pk).status == "queued"
     client.post(url)

@@ -81,6 +81,7 @@ def test_senders_do_not_share_event_ids(send, bound, user, workspace):
 def test_an_event_nobody_answers_is_kept_with_the_reason(send, api_client, workspace):
     answer = send(type="group.member_joined").json()
     assert answer["status"] == "ignored"
+    assert answer["reason"] == "no binding matches"
     assert answer["run_id"] is None
     shown = api_client.get(f"{EVENTS}{answer['message_id']}/").json()
     assert shown["outcome"] == "ignored"
