@@ -29,8 +29,9 @@ def author_of(request: HttpRequest) -> str:
 
 def usual_workspace(request: HttpRequest) -> Workspace | None:
     """Return the person's first workspace, or the only one that there is."""
+    person: Any = request.user  # nobody comes here without logging in
     membership = (
-        Membership.objects.filter(user__pk=request.user.pk)
+        Membership.objects.filter(user=person)
         .select_related("workspace")
         .order_by("pk")
         .first()

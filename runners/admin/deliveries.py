@@ -134,9 +134,8 @@ class DeliveryAdmin(look.RecordAdmin, TimedList):
 
     @admin.display(description=_("target"), ordering="target")
     def place(self, delivery: Delivery) -> str:
-        conversation, _bar, thread = delivery.target.rpartition("|")
-        if not _bar:
-            conversation, thread = thread, ""
+        # Written as `conversation|thread`, either may be empty.
+        conversation, _bar, thread = delivery.target.partition("|")
         if not thread:
             return conversation or "—"
         names = {"conversation": conversation or "—", "thread": thread}

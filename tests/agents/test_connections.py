@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,7 +41,7 @@ def connect(workspace, *names, author="ann"):
 def test_one_of_two_racing_workspaces_owns_a_runner():
     workspaces = [WorkspaceFactory(), WorkspaceFactory()]
     for number in range(ROUNDS):
-        outcomes = {}
+        outcomes: dict[int, Any] = {}
         barrier = threading.Barrier(2)
 
         def race(workspace, names, number=number, outcomes=outcomes, barrier=barrier):
