@@ -130,14 +130,16 @@ class DeliveryAdmin(look.RecordAdmin, TimedList):
         if delivery.bot_key is None:
             return str(_("a deleted bot"))
         there = reverse("admin:langbot_platforms_bot_change", args=[delivery.bot_key])
-        return format_html('<a href="{}">{}</a>', there, delivery.bot_name)
+        return format_html(
+            '<a class="lb-link" href="{}">{}</a>', there, delivery.bot_name
+        )
 
     @admin.display(description=_("target"), ordering="target")
     def place(self, delivery: Delivery) -> str:
-        # Written as `conversation|thread`, either may be empty.
-        conversation, _bar, thread = delivery.target.partition("|")
-        if not thread:
-            return conversation or "—"
+        # Written as `conversation|thread`; a conversation's own id may have a bar.
+        conversation, bar, thread = delivery.target.rpartition("|")
+        if not bar or not thread:
+            return (conversation if bar else thread) or "—"
         names = {"conversation": conversation or "—", "thread": thread}
         return str(_("%(conversation)s, thread %(thread)s") % names)
 
@@ -146,7 +148,7 @@ class DeliveryAdmin(look.RecordAdmin, TimedList):
         if delivery.run is None:
             return "—"
         there = reverse("admin:langbot_runners_agentrun_change", args=[delivery.run_id])
-        return format_html('<a href="{}">{}</a>', there, delivery.run)
+        return format_html('<a class="lb-link" href="{}">{}</a>', there, delivery.run)
 
     @admin.display(description=_("payload"))
     def content(self, delivery: Delivery) -> str:
