@@ -1,0 +1,1 @@
+"""pytest fixtures for teams that embed the host; imports any app, imported by none."""

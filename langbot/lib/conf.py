@@ -28,7 +28,6 @@ class Limits(BaseModel):
     offline_wait_seconds: float = 60.0  # architecture 3
     follow_ups: int = 10  # AG-04
     follow_up_characters: int = 32_000  # AG-05
-    follow_ups_per_minute: int = 30  # AG-08
     runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
     worker_runs: int = 1000
     state_value_bytes: int = 256 * 1024  # LB-58
@@ -37,7 +36,6 @@ class Limits(BaseModel):
     summary_characters: int = 1000  # LB-88
     run_text_characters: int = 2 * 1024 * 1024  # what all messages of a run say
     run_event_bytes: int = 16 * 1024 * 1024  # the data of all events of a run
-    frame_bytes: int = 16 * 1024 * 1024  # wire 2.6
     claim_check_bytes: int = 256 * 1024
     inbound_bytes: int = 8 * 1024 * 1024
     inbound_entries: int = 2000
