@@ -41,20 +41,6 @@ def visible_models(workspace_id: int) -> list[VisibleModel]:
     ]
 
 
-def usable(model_id: str, workspace_id: int) -> bool:
-    """Say whether this workspace has the model, enabled, with its provider enabled."""
-    known = public_id_of(model_id)
-    return (
-        known is not None
-        and Model.objects.filter(
-            public_id=known,
-            enabled=True,
-            provider__enabled=True,
-            provider__workspace_id=workspace_id,
-        ).exists()
-    )
-
-
 def public_id_of(model_id: str) -> UUID | None:
     """Return the id as the database has it; None for `__none__` and other words."""
     try:

@@ -135,10 +135,4 @@ def _busy() -> Problem:
     return Problem(409, "idempotency_in_progress", detail, retry_after=1)
 
 
-def purge_expired(now: datetime | None = None) -> int:
-    """Delete keys past their life; returns how many went."""
-    limit = (now or datetime.now(UTC)) - LIFE
-    return IdempotencyKey.objects.filter(created_at__lt=limit).delete()[0]
-
-
-__all__ = ["HEADER", "Claim", "ReplayedError", "claim", "event_id_of", "purge_expired"]
+__all__ = ["HEADER", "Claim", "ReplayedError", "claim", "event_id_of"]

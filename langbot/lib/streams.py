@@ -27,9 +27,10 @@ _RETRY_SECONDS = 0.5
 _WAKE_LIFE_SECONDS = 600
 
 
-def after_entry(entry_id: bytes) -> str:
+def after_entry(entry_id: bytes | str) -> str:
     """Return the lowest id above an entry's."""
-    milliseconds, _, sequence = entry_id.decode().partition("-")
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
     return f"{milliseconds}-{int(sequence) + 1}"
 
 

@@ -187,12 +187,6 @@ class ActiveRun:
         return _before(min(self._open_calls.values(), key=_position))
 
 
-def after_entry(entry_id: str) -> str:
-    """Return the lowest id above an entry's."""
-    milliseconds, sequence = _position(entry_id)
-    return f"{milliseconds}-{sequence + 1}"
-
-
 def _frames(payload: bytes) -> list[dict[str, Any]]:
     frames: list[dict[str, Any]] = from_json(payload)
     if b"\\u0000" in payload:

@@ -20,8 +20,8 @@ from langbot.lib.redis import (
     stream_client,
     worker_inbox,
 )
-from langbot.lib.streams import Entry, StreamReader
-from runners.engine.active import ActiveRun, after_entry
+from langbot.lib.streams import Entry, StreamReader, after_entry
+from runners.engine.active import ActiveRun
 from runners.engine.outgoing import Outgoing
 from runners.engine.placement import Placement
 from runners.engine.writer import LedgerWriter

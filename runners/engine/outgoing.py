@@ -11,13 +11,12 @@ from redis.asyncio import Redis
 from langbot.lib.conf import limits
 from langbot.lib.redis import FAILURES, node_inbox, run_live
 from runners.choices import ENDS
-from runners.gateway.messages import NodeMessage
+from runners.gateway.messages import INBOX_SECONDS, NodeMessage
 from runners.ledger.fence import NewEvent
 from runners.protocol.frames import encode
 
 logger = logging.getLogger(__name__)
 
-_INBOX_SECONDS = 60
 _LIVE_SECONDS = 3600
 _ENDED_SECONDS = 20
 _RETRY_SECONDS = 0.25
@@ -48,7 +47,7 @@ class Outgoing:
             key = node_inbox(node)
             fields = message.fields(pipeline)
             pipeline.xadd(key, fields, maxlen=_INBOX_ENTRIES, approximate=True)
-            pipeline.expire(key, _INBOX_SECONDS)
+            pipeline.expire(key, INBOX_SECONDS)
 
         self.add(command)
 

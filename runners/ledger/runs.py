@@ -27,7 +27,7 @@ class AgentRun(PublicModel):
 
     created → queued → running → completed | failed | cancelled | timeout;
     running → requires_action → queued. Every change is a compare-and-set of status
-    and fencing token in `runners.ledger.writing`; nobody saves a run.
+    and fencing token in `runners.ledger.fence`; nobody saves a run.
     """
 
     workspace = models.ForeignKey(

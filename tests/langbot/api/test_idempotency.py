@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from agents.models import Agent
-from langbot.core.idempotency import purge_expired
 from langbot.core.models import IdempotencyKey
+from langbot.core.retention import purge_idempotency_keys
 
 AGENTS = "/api/v1/agents/"
 KEY = {"Idempotency-Key": "order-1"}
@@ -94,9 +94,9 @@ def test_a_wrong_key_is_refused(api_client, key):
 
 def test_old_keys_are_purged(api_client):
     post(api_client, body())
-    assert purge_expired() == 0
+    assert purge_idempotency_keys() == 0
     age(hours=25)
-    assert purge_expired() == 1
+    assert purge_idempotency_keys() == 1
 
 
 @pytest.mark.django_db(transaction=True)
