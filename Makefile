@@ -6,21 +6,24 @@ BIN := $(VENV)/bin
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check tests bench chaos messages clean
+.PHONY: help run test check tests bench chaos fuzz screenshots messages clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a Python environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 # The stamps make a second start install nothing.
 $(VENV)/runtime.stamp: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Installing requirements.txt into $(VENV), once; it may take a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing requirements-dev.txt into $(VENV), once; it may take some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/runtime.stamp
 
 run: $(VENV)/runtime.stamp ## Start everything on http://127.0.0.1:8000 (PORT=8001 changes it)
@@ -44,6 +47,12 @@ bench: $(VENV)/dev.stamp ## The benchmarks, as JSON in benchmarks/results/
 
 chaos: $(VENV)/dev.stamp ## The long crash and race campaigns
 	$(BIN)/python -m pytest tests/chaos --timeout=900 $(TESTS)
+
+fuzz: $(VENV)/dev.stamp ## Thousands of generated REST requests to a host of its own
+	$(BIN)/python -m tests.support.fuzzing
+
+screenshots: $(VENV)/dev.stamp ## The pictures in docs/images/, of a host of its own
+	$(BIN)/python -m tests.support.screenshots
 
 messages: $(VENV)/dev.stamp ## Collect and compile the translations (needs gettext)
 	$(BIN)/python manage.py makemessages --all --no-obsolete --add-location=file \

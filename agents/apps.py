@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 
@@ -7,6 +8,16 @@ class AgentsConfig(AppConfig):
     label = "langbot_agents"
     verbose_name = _("Agents")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def import_models(self) -> None:
+        super().import_models()
+        # Its folder `models` hides our module: no check would ever run.
+        if not hasattr(self.models_module, "AgentBinding"):
+            message = (
+                "Another package called 'agents' is installed, such as openai-agents, "
+                "and hides this host's (langbot.W001). Use an environment of its own."
+            )
+            raise ImproperlyConfigured(message)
 
     def ready(self) -> None:
         from agents.registry.connections import purge_gone

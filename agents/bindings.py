@@ -17,6 +17,7 @@ from langbot.core.audit import changes, record_act, state_of
 from langbot.core.models import Workspace
 from langbot.lib.models import lock_rows
 
+EVENT_PATTERN = r"^[\w.*?:-]+$"  # what people may write; JSON Schema reads it too
 LONGEST_PATTERN = 200  # compared; longer ones (only filters are) count as overlapping
 
 

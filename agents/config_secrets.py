@@ -42,6 +42,15 @@ def reveal_config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def secrets_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the secrets in clear, to compare two states; never store or log it."""
+    sealed = {name: value for name, value in config.items() if is_sealed(value)}
+    try:
+        return reveal_config(sealed)
+    except SecretUnreadableError:
+        return sealed
+
+
 def mask_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration for people: every sealed value is the mask."""
     return {

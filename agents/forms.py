@@ -8,26 +8,36 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from agents.bindings import check_binding
 from agents.choices import ModelKind
-from agents.config_secrets import mask_config
-from agents.models import Agent, AgentBinding, default_event_types
+from agents.config_secrets import is_sealed, mask_config
+from agents.models import Agent, default_event_types
 from agents.policies import (
     ApprovalPolicy,
     DeliveryPolicy,
     ResourcePolicy,
     StatePolicy,
 )
-from agents.registry.config_fields import model_choices
+from agents.registry.config_fields import Places, model_choices
 from agents.services import check_config
+from langbot.core.conflicts import ConflictForm
 from langbot.lib.admin import dress
 from langbot.lib.forms import LinesField
 
 PREFIX = "config__"
 GROWN_FOR = "grown_for"
+STATE_SCOPES = [
+    ("conversation", _("the conversation")),
+    ("actor", _("the person")),
+    ("subject", _("the subject of an event")),
+    ("runner", _("the runner as a whole")),
+]
+DELIVERY_AMBIGUOUS = [
+    ("uncertain", _("do not repeat it, show it as uncertain")),
+    ("at_least_once", _("send it again, even if it may arrive twice")),
+]
 
 
-class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+class GrowingForm(ConflictForm):
     """A form with the settings of one choice, each as a field `config__<name>`.
 
     A hidden field carries the choice whose settings the browser showed. When another
@@ -36,6 +46,7 @@ class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stub
     """
 
     grows_from: ClassVar[str]
+    places: ClassVar[Places] = None  # workspaces that a new row may come to
     grown_for = forms.CharField(label="", required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,8 +59,19 @@ class GrowingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stub
             field for name, field in self.fields.items() if name in self.declared_fields
         )
 
+    def is_guarded(self, name: str) -> bool:
+        """Settings are compared only while they are those of the stored choice."""
+        if name == GROWN_FOR:
+            return False
+        if name.startswith(PREFIX) and self.is_bound:
+            stored = self.initial.get(self.grows_from)
+            return bool(self.data.get(GROWN_FOR, "") == stored)
+        return super().is_guarded(name)
+
     def _follow_choice(self) -> None:
         choice = self.data.get(self.grows_from, "")
+        if self.takes_theirs(self.grows_from):
+            choice = self.initial.get(self.grows_from, "")
         if GROWN_FOR not in self.fields or self.data.get(GROWN_FOR, "") == choice:
             return
         self.is_stale = True
@@ -159,12 +181,7 @@ class AgentForm(GrowingForm):
         label=_("State belongs to"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        choices=[
-            ("conversation", _("the conversation")),
-            ("actor", _("the person")),
-            ("subject", _("the subject of an event")),
-            ("runner", _("the runner as a whole")),
-        ],
+        choices=STATE_SCOPES,
     )
     delivery_reply = _yes(
         _("Send replies"), _("Off: runs are recorded, nothing is sent.")
@@ -178,10 +195,7 @@ class AgentForm(GrowingForm):
     )
     delivery_ambiguous = forms.ChoiceField(
         label=_("When it is unclear whether a reply arrived"),
-        choices=[
-            ("uncertain", _("do not repeat it, show it as uncertain")),
-            ("at_least_once", _("send it again, even if it may arrive twice")),
-        ],
+        choices=DELIVERY_AMBIGUOUS,
     )
     approval_enabled = _yes(_("Ask a person before tools run"))
     approval_mode = forms.ChoiceField(
@@ -219,13 +233,20 @@ class AgentForm(GrowingForm):
         for field, (policy, key) in self.POLICY_FIELDS.items():
             if field in self.fields:
                 self.initial.setdefault(field, getattr(policies[policy], key))
+        if "description" in self.fields:
+            self.fields["description"].widget.attrs["rows"] = 3
         if "resource_models" in self.fields:
             self.fields["resource_models"].choices = self._model_choices()  # type: ignore[attr-defined]  # a ChoiceField
 
+    def secrets_of(self, row: Any) -> Any:
+        return {
+            name: value for name, value in row.runner_config.items() if is_sealed(value)
+        }
+
     def _model_choices(self) -> list[tuple[str, Any]]:
-        workspace = self.instance.workspace if self.instance.pk else None
+        places = self.instance.workspace if self.instance.pk else self.places
         choices = [
-            choice for kind in ModelKind for choice in model_choices(kind, workspace)
+            choice for kind in ModelKind for choice in model_choices(kind, places)
         ]
         offered = {name for name, _label in choices}
         stored = self.initial.get("resource_models") or []
@@ -267,28 +288,3 @@ class AgentForm(GrowingForm):
             return {}
         same = self.initial.get("runner_id") == self.instance.runner_id
         return mask_config(self.instance.runner_config) if same else {}
-
-
-class BindingForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
-    """A binding; what the service would refuse is shown at its field."""
-
-    class Meta:
-        model = AgentBinding
-        fields = [
-            "agent",
-            "scope",
-            "scope_ref",
-            "event_pattern",
-            "priority",
-            "enabled",
-        ]
-
-    def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]  # Django's hook, absent in stubs
-        if self.errors or self.instance.agent_id is None:
-            return
-        try:
-            check_binding(self.instance)
-        except ValidationError as error:
-            for name, found in error.message_dict.items():
-                self.add_error(name if name in self.fields else None, found)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import BigIntegerField, CharField, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
+from langbot.lib.prepared import PreparedQuery
 
 RANK = {
     BindingScope.AGENT: 0,
@@ -56,17 +57,24 @@ def resolve(event: Candidate) -> Resolution:
 
 def candidates(event: Candidate) -> list[AgentBinding]:
     """Return the enabled bindings that could concern this event; one query."""
-    mine = Q(agent__workspace_id=event.workspace_id)
-    return list(
+    return _candidates(event.workspace_id, event.bot_slug)
+
+
+def _all_candidates(workspace_id: Any, bot_slug: Any) -> QuerySet[AgentBinding]:
+    mine = Q(agent__workspace_id=workspace_id)
+    return (
         AgentBinding.objects.select_related("agent")
         .filter(
-            (mine & Q(scope=BindingScope.BOT, scope_ref=event.bot_slug))
+            (mine & Q(scope=BindingScope.BOT, scope_ref=bot_slug))
             | (mine & Q(scope=BindingScope.WORKSPACE))
             | Q(scope=BindingScope.GLOBAL),
             enabled=True,
         )
         .order_by("pk")
     )
+
+
+_candidates = PreparedQuery(_all_candidates, BigIntegerField(), CharField())
 
 
 def choose(event: Candidate, bindings: Iterable[AgentBinding]) -> Resolution:

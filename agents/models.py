@@ -19,8 +19,15 @@ from agents.policies import (
 )
 from agents.registry.models import PluginConnection, PluginToken, RunnerDescriptor
 from agents.resources.models import Model, ModelProvider
+from agents.resources.storage import PluginStorage
 from langbot.core.models import Workspace
-from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
+from langbot.lib.models import (
+    AppendOnlyModel,
+    AppendOnlyQuerySet,
+    NaturalKeyModel,
+    NaturalKeyQuerySet,
+    PublicModel,
+)
 
 POLICIES: dict[str, type[BaseModel]] = {
     "resource_policy": ResourcePolicy,
@@ -35,8 +42,10 @@ def default_event_types() -> list[str]:
     return ["message.received"]
 
 
-class Agent(PublicModel):
+class Agent(PublicModel, NaturalKeyModel):
     """A runner with its configuration and rules. Every save makes a version."""
+
+    NATURAL_KEY = ("slug",)
 
     workspace = models.ForeignKey(
         Workspace, models.PROTECT, related_name="agents", verbose_name=_("workspace")
@@ -72,6 +81,8 @@ class Agent(PublicModel):
     version = models.PositiveIntegerField(_("version"), default=0, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
+    objects = NaturalKeyQuerySet["Agent"].as_manager()
+
     class Meta:
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
@@ -84,8 +95,16 @@ class Agent(PublicModel):
         clean_policies(self, POLICIES)
 
 
-class AgentVersion(AppendOnlyModel):
+class AgentVersionQuerySet(  # type: ignore[override]  # `as_manager` names its class
+    AppendOnlyQuerySet["AgentVersion"], NaturalKeyQuerySet["AgentVersion"]
+):
+    """Refuses bulk changes; fixtures find its rows."""
+
+
+class AgentVersion(AppendOnlyModel, NaturalKeyModel):
     """What an agent was after one save; runs name the version they used."""
+
+    NATURAL_KEY = ("agent__slug", "number")
 
     agent = models.ForeignKey(
         Agent, models.CASCADE, related_name="versions", verbose_name=_("agent")
@@ -95,7 +114,7 @@ class AgentVersion(AppendOnlyModel):
     author = models.CharField(_("author"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("time"), auto_now_add=True)
 
-    objects = AppendOnlyQuerySet["AgentVersion"].as_manager()
+    objects = AgentVersionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("agent version")
@@ -111,8 +130,10 @@ class AgentVersion(AppendOnlyModel):
         return f"{self.agent} v{self.number}"
 
 
-class AgentBinding(PublicModel):
+class AgentBinding(PublicModel, NaturalKeyModel):
     """Says which events an agent answers; host-internal, never sent to runners."""
+
+    NATURAL_KEY = ("public_id",)  # several may have the same scope and pattern
 
     agent = models.ForeignKey(
         Agent, models.CASCADE, related_name="bindings", verbose_name=_("agent")
@@ -137,6 +158,8 @@ class AgentBinding(PublicModel):
     resource_policy = models.JSONField(_("narrower resources"), null=True, blank=True)
     state_policy = models.JSONField(_("narrower state"), null=True, blank=True)
     delivery_policy = models.JSONField(_("other delivery"), null=True, blank=True)
+
+    objects = NaturalKeyQuerySet["AgentBinding"].as_manager()
 
     class Meta:
         verbose_name = _("binding")
@@ -184,6 +207,7 @@ __all__ = [
     "Model",
     "ModelProvider",
     "PluginConnection",
+    "PluginStorage",
     "PluginToken",
     "RunnerDescriptor",
 ]

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain, count
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import PROTECT, ProtectedError
+from django.db.models import PROTECT, ProtectedError, Q
 from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError as PolicyError
 
@@ -18,18 +19,22 @@ from agents.config_secrets import (
     mask_config,
     reveal_config,
     seal_config,
+    secrets_of,
 )
 from agents.models import POLICIES, Agent, AgentVersion, Model, RunnerDescriptor
 from agents.registry.config_schema import (
     read_schema,
     selected_models,
     validate_config,
+    without_required_secrets,
 )
 from langbot.core.audit import changes, record_act
+from langbot.core.authors import check_secrets
 from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
 from langbot.lib.secrets import SecretUnreadableError
 
+RUNNER_ID = r"^plugin:[^/:\s]+/[^/\s]+/[^/\s]+$"  # JSON Schema reads it too
 CONTENT = (
     "slug",
     "name",
@@ -45,20 +50,27 @@ CONTENT = (
 )  # and `runner_config`, masked
 
 
-def save_agent(agent: Agent, *, author: str, action: str = "") -> Agent:
+def save_agent(
+    agent: Agent, *, author: str, action: str = "", secrets_later: bool = False
+) -> Agent:
     """Check and save an agent, write its next version and an audit entry.
 
     Content equal to the stored one is no change: no version, no entry. Safe to call
     concurrently: the row is locked, version numbers are dense. A masked secret keeps
-    the stored one. `action` names the act in the audit log. Raises ValidationError;
+    the stored one; with `secrets_later` a missing one does too, or people enter it
+    afterwards. `action` names the act in the audit log. Raises ValidationError;
     messages about the runner's configuration are under `runner_config`, each
     beginning with the name of the setting.
     """
     with transaction.atomic():
         stored = _lock(agent)
-        agent.runner_config = _checked_config(agent, stored)
+        agent.runner_config = _checked_config(
+            agent, stored, secrets_later=secrets_later
+        )
         agent.full_clean()
         _check_event_types(agent)
+        kept = secrets_of(stored.runner_config) if stored is not None else {}
+        check_secrets(author, kept, secrets_of(agent.runner_config))
         if stored is not None:
             if _is_same(agent, stored):
                 agent.refresh_from_db()
@@ -107,6 +119,25 @@ def restore_version(agent: Agent, number: int, *, author: str) -> Agent:
         return save_agent(restored, author=author, action=f"restored v{number}")
 
 
+def clone_agent(agent: Agent, *, author: str, slug: str = "", name: str = "") -> Agent:
+    """Save a copy of an agent, with its secrets and without its bindings.
+
+    Without a slug the copy gets the first free one of `<slug>-copy`, `<slug>-copy-2`…
+    Raises ValidationError.
+    """
+    copy = Agent(
+        workspace=agent.workspace,
+        owner=agent.owner,
+        slug=slug or _free_slug(agent.slug),
+        name=name or agent.name,
+        runner_config=agent.runner_config,
+    )
+    for field in CONTENT:
+        if field not in {"slug", "name"}:
+            setattr(copy, field, getattr(agent, field))
+    return save_agent(copy, author=author, action=f"cloned from {agent.slug}")
+
+
 def archive_agent(agent: Agent, *, author: str = "") -> Agent:
     """Retire an agent: it answers nothing any more, its runs stay. Idempotent."""
     with transaction.atomic():
@@ -137,6 +168,13 @@ def unarchive_agent(agent: Agent, *, author: str = "") -> Agent:
             record_act(author, "unarchived", stored)
     agent.refresh_from_db()
     return agent
+
+
+def is_runner_known(agent: Agent) -> bool:
+    """Whether a plugin has offered the agent's runner to its workspace."""
+    return RunnerDescriptor.objects.filter(
+        Q(workspace=None) | Q(workspace=agent.workspace_id), runner_id=agent.runner_id
+    ).exists()
 
 
 def is_used(agent: Agent) -> bool:
@@ -198,14 +236,26 @@ def _same_config(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
         return False
 
 
+def _free_slug(slug: str) -> str:
+    """Return a slug that nobody has; of two calls at once one save is refused."""
+    stem = f"{slug[:38]}-copy"  # leaves room for a number in 50 characters
+    taken = set(
+        Agent.objects.filter(slug__startswith=stem).values_list("slug", flat=True)
+    )
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
+
+
 def _lock(agent: Agent) -> Agent | None:
     rows = lock_rows(Agent.objects.filter(pk=agent.pk)) if agent.pk else []
     return rows[0] if rows else None
 
 
-def _checked_config(agent: Agent, stored: Agent | None) -> dict[str, Any]:
+def _checked_config(
+    agent: Agent, stored: Agent | None, *, secrets_later: bool
+) -> dict[str, Any]:
     try:
-        return _prepare_config(agent, stored)
+        return _prepare_config(agent, stored, secrets_later=secrets_later)
     except ValidationError as error:
         problems = error.message_dict
         runner = problems.pop("runner_id", [])
@@ -218,17 +268,25 @@ def _checked_config(agent: Agent, stored: Agent | None) -> dict[str, Any]:
         raise ValidationError({k: v for k, v in fields.items() if v}) from None
 
 
-def _prepare_config(agent: Agent, stored: Agent | None) -> dict[str, Any]:
+def _prepare_config(
+    agent: Agent, stored: Agent | None, *, secrets_later: bool = False
+) -> dict[str, Any]:
     if not isinstance(agent.runner_config, Mapping):
         raise ValidationError({"__all__": _("Enter a JSON object.")})
     config, previous = _with_own_secrets(agent, stored)
+    if secrets_later:
+        sealed = {name: value for name, value in previous.items() if is_sealed(value)}
+        config = {**sealed, **config}
     runner = RunnerDescriptor.objects.filter(runner_id=agent.runner_id).first()
     if runner is not None and runner.workspace_id not in (None, agent.workspace_id):
         message = _("This runner belongs to another workspace.")
         raise ValidationError({"runner_id": message})
     names = None
     if runner is not None and not runner.last_error:
-        config = validate_config(runner.config_schema, config)
+        schema = runner.config_schema
+        if secrets_later:
+            schema = without_required_secrets(schema)
+        config = validate_config(schema, config)
         names = {i.name for i in read_schema(runner.config_schema) if i.is_secret}
         _check_models(agent, runner, config, previous)
     _check_timeout(config)
@@ -295,8 +353,10 @@ def _check_event_types(agent: Agent) -> None:
 __all__ = [
     "archive_agent",
     "check_config",
+    "clone_agent",
     "content_of",
     "delete_binding",
+    "is_runner_known",
     "is_used",
     "mask_config",
     "remove_agent",

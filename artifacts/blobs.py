@@ -9,7 +9,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from langbot.lib.ids import uuid7
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DRAFT = "draft-"
 _TRASH = "trash-"
+_ARRIVALS = "in"  # where what has no hash yet is written; two letters, as all folders
 
 
 class BlobMissingError(LookupError):
@@ -47,19 +49,42 @@ def write(data: bytes) -> str:
     return digest
 
 
+def write_chunks(chunks: Iterable[bytes]) -> tuple[str, int]:
+    """Store bytes that need not fit into memory; returns their sha256 and number."""
+    digest, size = hashlib.sha256(), 0
+    with _draft(Path(storage().location) / _ARRIVALS) as (file, keep_as):
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            file.write(chunk)
+        keep_as(_path(digest.hexdigest()))
+    return digest.hexdigest(), size
+
+
 def _write_new(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{_DRAFT}{uuid7()}")
+    with _draft(path.parent) as (file, keep_as):
+        file.write(data)
+        keep_as(path)
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
+    """Give a file to write, and what makes it appear whole; else nothing stays."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / f"{_DRAFT}{uuid7()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+    with os.fdopen(descriptor, "wb") as file:
+
+        def keep_as(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.replace(path)
+
+        try:
+            yield file, keep_as
+        finally:
+            draft.unlink(missing_ok=True)  # not there when it was kept
 
 
 def open_blob(digest: str) -> BinaryIO:

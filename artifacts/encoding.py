@@ -15,6 +15,8 @@ _SIGNATURES = (
     (b"GIF8", "image/gif"),
     (b"%PDF-", "application/pdf"),
 )
+_RECOGNISED = {"image/webp", *(mime_type for _, mime_type in _SIGNATURES)}
+UNKNOWN_TYPE = "application/octet-stream"
 
 
 class PayloadError(ValueError):
@@ -66,12 +68,29 @@ def known_type(given: str, data: bytes) -> str:
     """Return the given MIME type when it is well formed, else one seen in the bytes."""
     if MIME_TYPE.fullmatch(given):
         return given.lower()
+    return _seen_type(data) or UNKNOWN_TYPE
+
+
+def checked_type(given: str, data: bytes) -> str:
+    """Return the given MIME type unless the bytes say that it is another one.
+
+    A file that begins like an image is one, whatever it is called; one that only
+    claims to be an image, or a PDF, is of no known type.
+    """
+    seen = _seen_type(data)
+    if seen is not None:
+        return seen
+    claimed = given.lower() if MIME_TYPE.fullmatch(given) else UNKNOWN_TYPE
+    return UNKNOWN_TYPE if claimed in _RECOGNISED else claimed
+
+
+def _seen_type(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     for signature, mime_type in _SIGNATURES:
         if data.startswith(signature):
             return mime_type
-    return "application/octet-stream"
+    return None
 
 
 def as_data_url(data: bytes, mime_type: str) -> str:

@@ -19,6 +19,7 @@ from artifacts.models import Artifact
 from artifacts.store import (
     ArtifactMissingError,
     Named,
+    claim_for,
     find_artifact,
     open_artifact,
     store_bytes,
@@ -152,16 +153,21 @@ class _Registrar:
         return _described(artifact) | {"content_redacted": True}
 
     def _known(self, artifact_id: Any) -> Element:
-        """Accept an id only where its sender could see the file."""
+        """Accept an id only where its sender could see the file.
+
+        An upload that no conversation has yet becomes this one's: its runs may read
+        it then, and those of others may not.
+        """
         try:
             artifact = find_artifact(self.workspace, artifact_id)
         except ArtifactMissingError:
             return {"error": "unknown_artifact"}
-        home = artifact.conversation_id_ref
-        here = self.conversation.public_id if self.conversation else None
-        if home is not None and home != here:
+        if not claim_for(artifact, self.conversation):
             return {"error": "unknown_artifact"}
-        return _described(artifact)
+        described = _described(artifact)
+        if artifact.storage == Artifact.Storage.BLOB:
+            described["content_redacted"] = True  # so that runners get the bytes
+        return described
 
     def _reference(self, attachment: Element) -> Element:
         storage, reference = _target(attachment)

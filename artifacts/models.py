@@ -44,6 +44,8 @@ class Artifact(PublicModel):
         verbose_name_plural = _("artifacts")
         ordering = ["-pk"]
         indexes = [
+            # what REST lists
+            models.Index(fields=["workspace", "-id"], name="langbot_artifact_place"),
             # files of a conversation, newest first
             models.Index(
                 fields=["conversation_id_ref", "-id"], name="langbot_artifact_chat"

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 from uuid import UUID
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from artifacts import blobs
 from artifacts.models import Artifact
+from langbot.core.audit import record_act, record_change, state_of
 from langbot.core.models import Workspace
 
 # A blob without a row may belong to a transaction that has not committed yet.
@@ -62,18 +64,72 @@ def store_bytes(  # noqa: PLR0913 - an artifact has this many independent facts 
 
 def find_artifact(workspace: Workspace, public_id: UUID | str) -> Artifact:
     """Return an unexpired artifact of the workspace; raises ArtifactMissingError."""
-    try:
-        wanted = UUID(str(public_id))
-    except ValueError:
-        raise ArtifactMissingError(str(public_id)) from None
-    found = (
-        Artifact.objects.filter(workspace=workspace, public_id=wanted)
-        .filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-        .first()
+    return _found(unexpired().filter(workspace=workspace), public_id)
+
+
+def find_in_conversation(
+    workspace_id: int, conversation_id: UUID, public_id: UUID | str
+) -> Artifact:
+    """Return an unexpired artifact of a conversation; raises ArtifactMissingError."""
+    rows = unexpired().filter(
+        workspace_id=workspace_id, conversation_id_ref=conversation_id
     )
+    return _found(rows, public_id)
+
+
+def claim_for(artifact: Artifact, conversation: Named | None) -> bool:
+    """Make a file that is nobody's this conversation's; False for another one's."""
+    here = conversation.public_id if conversation is not None else None
+    if artifact.conversation_id_ref is None and here is not None:
+        free = Artifact.objects.filter(pk=artifact.pk, conversation_id_ref=None)
+        free.update(conversation_id_ref=here)
+        artifact.refresh_from_db(fields=["conversation_id_ref"])
+    return artifact.conversation_id_ref == here
+
+
+def unexpired() -> QuerySet[Artifact]:
+    """Return the artifacts that still exist: expired ones do not, swept or not."""
+    return Artifact.objects.filter(still_exists())
+
+
+def still_exists() -> Q:
+    """Return the condition that rows which have not expired meet."""
+    return Q(expires_at=None) | Q(expires_at__gt=Now())
+
+
+def change_expiry(
+    artifact: Artifact, expires_at: datetime | None, *, author: str
+) -> None:
+    """Set when the artifact ends, or that it does not; with an audit entry."""
+    before = state_of(artifact)
+    artifact.expires_at = expires_at
+    with transaction.atomic():
+        artifact.save(update_fields=["expires_at"])
+        record_change(author, artifact, before)
+
+
+def remove_artifact(artifact: Artifact, *, author: str) -> None:
+    """Remove the row, with an audit entry; the sweep removes bytes nobody else has."""
+    with transaction.atomic():
+        record_act(author, "deleted", artifact, before=state_of(artifact))
+        artifact.delete()
+
+
+def _found(rows: QuerySet[Artifact], public_id: UUID | str) -> Artifact:
+    try:
+        found = rows.filter(public_id=UUID(str(public_id))).first()
+    except ValueError:
+        found = None
     if found is None:
         raise ArtifactMissingError(str(public_id))
     return found
+
+
+def read_range(artifact: Artifact, offset: int, length: int) -> bytes:
+    """Return up to `length` bytes from `offset` on; raises ArtifactMissingError."""
+    with open_artifact(artifact) as file:
+        file.seek(offset)
+        return file.read(length)
 
 
 def open_artifact(artifact: Artifact) -> BinaryIO:

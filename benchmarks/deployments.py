@@ -32,11 +32,12 @@ _ROLES = (
     ("runplugins", "plugins"),
     ("langbot.server", "web"),
 )
+SERVICE = " service"  # ends the role of what is not one of our processes
 # Services of the production deployment that run on this machine, by program.
 _SERVICES = {
-    "postgres": "database",
-    "redis-server": "redis",
-    "valkey-server": "redis",
+    "postgres": "database" + SERVICE,
+    "redis-server": "redis" + SERVICE,
+    "valkey-server": "redis" + SERVICE,
 }
 
 
@@ -78,6 +79,7 @@ class _Processes:
         self.environment = os.environ | {
             "LANGBOT_DATA_DIR": str(self.folder / "data"),
             "PORT": str(self.port),
+            "LANGBOT_RATE_MESSAGES": "",  # one user sends more than any person does
         }
         self._started: list[subprocess.Popen[bytes]] = []
 

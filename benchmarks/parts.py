@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.deployments import DEPLOYMENTS
+from benchmarks.deployments import DEPLOYMENTS, SERVICE
 from benchmarks.history import measure_in_process
 from benchmarks.load import Host, Load, LoadResult
 from benchmarks.measure import interleave, median_of, memory
@@ -134,9 +134,15 @@ async def _memory_of(host: Host, waiting: int) -> Results:
         "failed": result.failed,
         "idle_bytes": idle,
         "waiting_bytes": busy,
-        "idle_pss_bytes": _pss(idle),
+        "idle_pss_bytes": _pss(_without_services(idle)),
         "bytes_per_waiting_run": (_pss(busy) - _pss(idle)) / waiting,
     }
+
+
+def _without_services(
+    found: Mapping[str, Mapping[str, int]],
+) -> dict[str, Mapping[str, int]]:
+    return {role: sizes for role, sizes in found.items() if not role.endswith(SERVICE)}
 
 
 def _pss(found: Mapping[str, Mapping[str, int]]) -> int:

@@ -69,6 +69,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _page(_("Workspaces"), "workspaces", "langbot_core", "workspace"),
             _page(_("Members"), "group", "langbot_core", "membership"),
             _page(_("API tokens"), "vpn_key", "langbot_core", "apitoken"),
+            _page(_("Service accounts"), "smart_toy", "langbot_core", "serviceaccount"),
             _page(_("Users"), "person", "auth", "user"),
             _page(_("Groups"), "groups", "auth", "group"),
             _page(_("Audit log"), "history", "langbot_core", "auditlog"),

@@ -1,9 +1,12 @@
 """`/api/v1/`: which view serves which resource."""
 
+from typing import Any
+
 from django.urls import URLPattern, URLResolver, path
 from rest_framework.routers import SimpleRouter
 
 from langbot.core.pagination import CursorPage
+from langbot.openapi import DOCUMENT
 
 
 def urls() -> list[URLPattern | URLResolver]:
@@ -12,29 +15,63 @@ def urls() -> list[URLPattern | URLResolver]:
     Imports the views only now: REST framework imports this module for `CursorPage`
     while it is itself being imported.
     """
-    from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-
     from agents.api.agents import AgentViewSet
     from agents.api.bindings import BindingViewSet
     from agents.api.catalogue import RunnerViewSet
+    from artifacts.api.artifacts import ArtifactViewSet
     from langbot import schema  # noqa: F401  tells the schema about our tokens
+    from langbot.core.api.accounts import ServiceAccountViewSet
+    from langbot.core.api.apply import APPLY, ApplyViewSet
+    from langbot.core.api.audit import AuditViewSet
+    from langbot.core.api.tokens import TokenViewSet
+    from platforms.api.bots import BotViewSet
     from runners.api.conversations import ConversationViewSet, QueuedViewSet
+    from runners.api.deliveries import DeliveryViewSet
     from runners.api.events import EventViewSet
-    from runners.api.runs import DeliveryViewSet, RunViewSet
+    from runners.api.runs import RunViewSet
+    from runners.api.states import StateViewSet
 
     router = SimpleRouter(use_regex_path=False)
     router.register("agents", AgentViewSet, "agent")
     router.register("bindings", BindingViewSet, "binding")
+    router.register("bots", BotViewSet, "bot")
     router.register("runners", RunnerViewSet, "runner")
     router.register("events", EventViewSet, "event")
     router.register("conversations", ConversationViewSet, "conversation")
     router.register("queued", QueuedViewSet, "queued")
     router.register("runs", RunViewSet, "run")
+    router.register("artifacts", ArtifactViewSet, "artifact")
     router.register("deliveries", DeliveryViewSet, "delivery")
+    router.register("state", StateViewSet, "state")
+    router.register("tokens", TokenViewSet, "token")
+    router.register("service-accounts", ServiceAccountViewSet, "service-account")
+    router.register("audit", AuditViewSet, "audit")
     return [
-        path("schema/", SpectacularAPIView.as_view(), name="schema"),
-        path("docs/", SpectacularSwaggerView.as_view(), name="docs"),
+        *_document_urls(),
+        path("apply/", ApplyViewSet.as_view(APPLY), name="apply"),
         *router.urls,
+    ]
+
+
+def _document_urls() -> list[URLPattern]:
+    """Return the document's patterns; none where another generator is the default.
+
+    Descriptions of methods are then made for that one, and ours cannot read them.
+    """
+    from drf_spectacular.openapi import AutoSchema
+    from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+    from rest_framework.settings import api_settings
+
+    default: Any = api_settings.DEFAULT_SCHEMA_CLASS
+    if not issubclass(default, AutoSchema):
+        return []
+    document = SpectacularAPIView.as_view(custom_settings=DOCUMENT)
+    explorer = SpectacularSwaggerView.as_view(
+        url_name="langbot:schema", template_name="langbot/api_docs.html"
+    )
+    return [
+        path("schema/", document, name="schema"),
+        path("docs/", explorer, name="docs"),
     ]
 
 

@@ -8,10 +8,12 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from celery import current_app
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -22,9 +24,11 @@ from langbot.lib.conf import HostSettings, conf
 from langbot.lib.redis import FAILURES, quick_client
 
 TAG = "langbot"  # `manage.py check --tag langbot`
+SEAL_WITHIN = timedelta(hours=1)  # a worker does it every minute
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 # Packages of our name, and the distributions known to bring another one.
 RIVALS = {"agents": "openai-agents", "langbot": "langbot"}
+OURS = "langbot-django"
 
 
 def _settings() -> HostSettings | None:
@@ -121,7 +125,7 @@ def _rivals(name: str) -> Iterator[str]:
     for entry in sys.path:
         other = Path(entry or ".", name)
         if (other / "__init__.py").exists() and other.resolve() != ours:
-            yield _owner(name) or str(other)
+            yield _owner(name, other)
     try:  # its files may lie between ours, in the same folder
         metadata.distribution(RIVALS[name])
     except metadata.PackageNotFoundError:
@@ -129,9 +133,35 @@ def _rivals(name: str) -> Iterator[str]:
     yield RIVALS[name]
 
 
-def _owner(name: str) -> str:
-    owners = metadata.packages_distributions().get(name, [])
-    return ", ".join(sorted(set(owners)))
+def _owner(name: str, folder: Path) -> str:
+    """Return the distributions that bring the package, ours left out, or its folder."""
+    owners = set(metadata.packages_distributions().get(name, [])) - {OURS}
+    return ", ".join(sorted(owners)) or str(folder)
+
+
+@register(TAG)
+def check_sqlite_options(**_: Any) -> list[CheckMessage]:
+    """W007: concurrent writers would meet "database is locked"."""
+    database = connections[DEFAULT_DB_ALIAS]
+    options = database.settings_dict["OPTIONS"]
+    if database.vendor != "sqlite" or options.get("transaction_mode") == "IMMEDIATE":
+        return []
+    message = "SQLite's transactions are not IMMEDIATE: writers will be refused."
+    hint = "Make DATABASES['default'] with langbot.lib.databases.sqlite_database()."
+    return [Warning(message, hint=hint, id="langbot.W007")]
+
+
+@register(TAG)
+def check_celery_app(**_: Any) -> list[CheckMessage]:
+    """W008: nobody is woken, so runs start up to 2 seconds late."""
+    host = _settings()
+    if host is None or host.celery_app or current_app.main != "default":
+        return []
+    message = "The project has no Celery app, so runs are found by polling only."
+    hint = (
+        "Import it in the project's __init__.py, or name it in LANGBOT['CELERY_APP']."
+    )
+    return [Warning(message, hint=hint, id="langbot.W008")]
 
 
 @register(TAG, deploy=True)
@@ -168,7 +198,11 @@ def check_outbound(**_: Any) -> list[CheckMessage]:
 
 
 def live_checks() -> list[CheckMessage]:
-    """Check what only runs: E006 Redis, E007 the database, W005 its migrations."""
+    """Check what only runs.
+
+    E006 Redis, E007 the database, W005 its migrations, E008 the audit log's chain,
+    W006 entries that nobody seals.
+    """
     found: list[CheckMessage] = []
     try:
         quick_client().ping()
@@ -186,6 +220,28 @@ def live_checks() -> list[CheckMessage]:
             message = f"{waiting} migrations wait."
             hint = "Run manage.py migrate."
             found.append(Warning(message, hint=hint, id="langbot.W005"))
+        else:
+            found += audit_checks()
+    return found
+
+
+def audit_checks() -> list[CheckMessage]:
+    """Verify every chain of the audit log; the first broken entry of each is named."""
+    from langbot.core import audit_chain  # a model, and this module registers checks
+
+    found: list[CheckMessage] = [
+        Error(
+            f"The audit log was tampered with: {broken}.",
+            hint="Compare it with a backup and with the hashes in the logs.",
+            id="langbot.E008",
+        )
+        for broken in audit_chain.find_breaks()
+    ]
+    waiting = audit_chain.unsealed_before(datetime.now(UTC) - SEAL_WITHIN)
+    if waiting:
+        message = f"{waiting} audit entries are not sealed."
+        hint = "Workers seal every minute; is one running?"
+        found.append(Warning(message, hint=hint, id="langbot.W006"))
     return found
 
 

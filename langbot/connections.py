@@ -8,6 +8,7 @@ from daphne import server as _daphne_server  # noqa: F401 - imported for that ef
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor as twisted_reactor
+from websockets.speedups import apply_mask
 
 from langbot.backpressure import Backpressure, Message, OutgoingGate
 
@@ -43,14 +44,6 @@ def short_message(data: bytes, position: int) -> tuple[int, int] | None:
     return None if length < TWO_BYTE_LENGTH else (start, start + length)
 
 
-def unmask(mask: bytes, payload: bytes) -> bytes:
-    """Undo the masking of RFC 6455, section 5.3."""
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    plain = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
-    return plain.to_bytes(size, "little")
-
-
 class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne is untyped
     """One WebSocket connection."""
 
@@ -69,13 +62,16 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne is unty
         self.last_ping = time.time()
         if isBinary:
             message = {"type": "websocket.receive", "bytes": payload}
-        else:
-            try:
-                message = {"type": "websocket.receive", "text": payload.decode()}
-            except UnicodeDecodeError:
-                self._fail_connection(1007, "a text message is not UTF-8")
-                return
-        self.application_queue.put_nowait(message)
+            self.application_queue.put_nowait(message)
+            return
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            self._fail_connection(1007, "a text message is not UTF-8")
+            return
+        take, queue = self.backpressure.take, self.application_queue
+        if take is None or not queue.empty() or not take(text):
+            queue.put_nowait({"type": "websocket.receive", "text": text})
 
     def onClose(self, *args: Any) -> None:  # noqa: N802 - autobahn's name
         if hasattr(self, "gate"):
@@ -102,7 +98,7 @@ class SocketProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne is unty
             if span is None or span[1] > len(data):
                 break
             start, end = span
-            payload = unmask(data[start - 4 : start], data[start:end])
+            payload = apply_mask(data[start:end], data[start - 4 : start])
             self.onMessage(payload, data[position] == BINARY_MESSAGE)
             position = end
         self.data = data[position:]

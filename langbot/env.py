@@ -52,6 +52,19 @@ class Environment(BaseModel):
         default="",
         description="Comma-separated private hosts and CIDRs we may call.",
     )
+    langbot_rate_messages: str = Field(
+        default="6000/min", description="Messages of one user by REST; empty: any."
+    )
+    langbot_rate_writes: str = Field(
+        default="6000/min", description="Other changes of one user by REST."
+    )
+    langbot_audit_days: int = Field(
+        default=0, ge=0, description="Days that audit entries are kept; 0: for good."
+    )
+    langbot_metrics_allow: str = Field(
+        default="",
+        description="Comma-separated addresses and CIDRs that may read /metrics.",
+    )
     langbot_runners: str = Field(
         default="", description="Comma-separated dotted paths of your runners."
     )
@@ -102,6 +115,11 @@ def _value_of(name: str, variables: dict[str, str]) -> str | None:
 def words(value: str) -> list[str]:
     """Split a comma-separated value, dropping blanks."""
     return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def kept_address(path: Path, default: str) -> str:
+    """Return the address that the supervisor left in `path` while it runs."""
+    return path.read_text(encoding="utf-8").strip() if path.exists() else default
 
 
 def kept_secret(path: Path, make: str) -> str:

@@ -19,9 +19,10 @@ from agents.choices import BindingScope, ProviderKind
 from agents.models import Agent, AgentBinding, Model, ModelProvider
 from agents.registry.models import PluginToken
 from agents.registry.tokens import create_plugin_token
-from agents.services import save_agent
+from agents.services import save_agent, save_binding
+from langbot.core.audit import Author, record_change
 from langbot.core.models import Membership, Workspace
-from langbot.core.tokens import create_api_token
+from langbot.core.tokens import issue_api_token
 from langbot.lib.conf import conf
 from langbot.lib.secrets import hash_token
 from platforms.models import Bot
@@ -35,7 +36,7 @@ DEFAULT_OPENAI_MODEL = "gpt-4o-mini"
 RESULT_FILE = "first-run.json"
 PLUGIN_KEY_FILE = "plugin.key"
 PASSWORD_CHARACTERS = 20
-AUTHOR = "first run"
+AUTHOR = Author("first run", "command firstrun")
 
 
 def urls() -> dict[str, str]:
@@ -49,7 +50,7 @@ def urls() -> dict[str, str]:
 
 def _chat_path() -> str:
     try:
-        return reverse("platforms:chat-open", args=[BOT])
+        return reverse("langbot:chat-open", args=[BOT])
     except NoReverseMatch:
         return f"/chat/{BOT}/"  # another project's URLs
 
@@ -67,6 +68,7 @@ def first_run() -> dict[str, str]:
         )
         if not is_new:
             return {}
+        record_change(AUTHOR, workspace, {})
         answer = {**urls(), **_create_access(workspace)}
         _create_agents(workspace)
         write_private(path, json.dumps(answer, indent=2) + "\n")
@@ -80,7 +82,8 @@ def ensure_plugin_key() -> Path:
     """
     path = conf().data_dir / PLUGIN_KEY_FILE
     if not _is_valid(path):
-        _, token = create_plugin_token("runners that ship", plugins=["*"])
+        row, token = create_plugin_token("runners that ship", plugins=["*"])
+        record_change(AUTHOR, row, {})
         write_private(path, token)
     return path
 
@@ -111,11 +114,14 @@ def _create_access(workspace: Workspace) -> dict[str, str]:
     if user is None:
         password = get_random_string(PASSWORD_CHARACTERS)
         user = users.create_superuser(**{name_field: USERNAME}, password=password)
-    Membership.objects.create(
+        record_change(AUTHOR, user, {})
+    member = Membership.objects.create(
         workspace=workspace, user=user, role=Membership.Role.ADMIN
     )
-    _, api_token = create_api_token(user, workspace, AUTHOR)
-    _, plugin_token = create_plugin_token(AUTHOR, workspace=workspace, plugins=["*"])
+    record_change(AUTHOR, member, {})
+    _, api_token = issue_api_token(user, workspace, AUTHOR, author=AUTHOR)
+    row, plugin_token = create_plugin_token(AUTHOR, workspace=workspace, plugins=["*"])
+    record_change(AUTHOR, row, {})
     return {
         "username": USERNAME,
         "password": password,
@@ -147,12 +153,14 @@ def _create_agents(workspace: Workspace) -> None:
     bot = Bot.objects.create(
         workspace=workspace, slug=BOT, name=gettext("Web chat"), adapter="web"
     )
-    AgentBinding.objects.create(
+    record_change(AUTHOR, bot, {})
+    binding = AgentBinding(
         agent=echo,
         scope=BindingScope.BOT,
         scope_ref=bot.slug,
         event_pattern="message.received",
     )
+    save_binding(binding, author=AUTHOR)
 
 
 def _create_model(workspace: Workspace) -> Model:
@@ -171,4 +179,7 @@ def _create_model(workspace: Workspace) -> Model:
             workspace=workspace, name=gettext("Offline demo"), kind=ProviderKind.DEMO
         )
         name = "demo"
-    return Model.objects.create(provider=provider, name=name)
+    record_change(AUTHOR, provider, {})
+    model = Model.objects.create(provider=provider, name=name)
+    record_change(AUTHOR, model, {})
+    return model

@@ -23,12 +23,15 @@ from django.http import (
     JsonResponse,
     UnreadablePostError,
 )
+from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from langbot.lib.codes import UNKNOWN, explain
 from langbot.lib.conf import conf
 
 logger = logging.getLogger(__name__)
@@ -196,8 +199,21 @@ def problem_page(problem: Problem) -> JsonResponse:
 
 
 def explain_code(request: HttpRequest, code: str) -> HttpResponse:
-    """Answer the address that `type` names."""
-    return HttpResponse(f"{code}\n", content_type="text/plain; charset=utf-8")
+    """Answer the address that `type` names: what the code means and what to do.
+
+    A page for browsers, plain text for everyone else. A code of a runner's own is 404.
+    """
+    explanation = explain(code)
+    status = HTTPStatus.NOT_FOUND if explanation is UNKNOWN else HTTPStatus.OK
+    if "text/html" in request.headers.get("Accept", ""):
+        context = {"code": code, "explanation": explanation}
+        response = render(request, "langbot/problem.html", context, status=status)
+    else:
+        text = f"{code}\n{explanation.meaning}\n{explanation.advice}\n"
+        kind = "text/plain; charset=utf-8"
+        response = HttpResponse(text, content_type=kind, status=status)
+    patch_vary_headers(response, ["Accept"])
+    return response
 
 
 def _is_api(request: HttpRequest) -> bool:

@@ -2,22 +2,25 @@
 
 from pathlib import Path
 
+from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
 from langbot.admin_navigation import NAVIGATION
-from langbot.env import kept_secret, read_environment, words
+from langbot.env import kept_address, kept_secret, read_environment, words
 from langbot.lib.databases import database_from_url, sqlite_database
 from langbot.lib.logging import logging_config
+from langbot.openapi import DOCUMENT
 
 ENV = read_environment()
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = ENV.data_dir
-PUBLIC_URL = ENV.langbot_public_url or f"http://{ENV.host}:{ENV.port}"
-# The supervisor leaves the address of the Valkey it started here, so that commands
-# run beside it (sendmessage, createapitoken) find the same server.
-_URL_FILE = DATA_DIR / "run" / "redis.url"
-REDIS_URL = ENV.redis_url or (
-    _URL_FILE.read_text().strip() if _URL_FILE.exists() else "redis://127.0.0.1:6379/0"
+# The supervisor leaves the addresses of its web and its Valkey here, so that commands
+# run beside it (sendmessage, createapitoken) find the same servers.
+PUBLIC_URL = ENV.langbot_public_url or kept_address(
+    DATA_DIR / "run" / "web.url", f"http://{ENV.host}:{ENV.port}"
+)
+REDIS_URL = ENV.redis_url or kept_address(
+    DATA_DIR / "run" / "redis.url", "redis://127.0.0.1:6379/0"
 )
 
 SECRET_KEY = ENV.secret_key or kept_secret(DATA_DIR / "django.key", "django")
@@ -48,6 +51,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "langbot.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -109,6 +113,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+# The theme's login form does not say where to go on; its own address means the index.
+LOGIN_REDIRECT_URL = "admin:index"
 
 LANGUAGE_CODE = ENV.language_code
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
@@ -143,17 +149,18 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "langbot.problems.problem_handler",
-    "DEFAULT_THROTTLE_RATES": {"messages": "600/min", "writes": "1200/min"},
+    "DEFAULT_THROTTLE_RATES": {
+        "messages": ENV.langbot_rate_messages,
+        "writes": ENV.langbot_rate_writes,
+    },
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Agent host",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
+    **DOCUMENT,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # A link inside the button of an operation is out of reach for screen readers.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": False},
     "SERVE_INCLUDE_SCHEMA": False,
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "COMPONENT_SPLIT_REQUEST": True,
 }
 
 UNFOLD = {
@@ -163,9 +170,15 @@ UNFOLD = {
     "SHOW_LANGUAGES": True,
     "SIDEBAR": {
         "show_search": True,
+        "command_search": True,
         "show_all_applications": False,
         "navigation": NAVIGATION,
     },
+    "COMMAND": {"search_callback": "langbot.admin_search.search_records"},
+    "STYLES": [lambda _request: static("langbot_admin/theme.css")],
+    "SCRIPTS": [lambda _request: static("langbot_admin/theme.js")],
+    # The theme's own is too dark for links on a dark page (WCAG 2 AA: 4.5 to 1).
+    "COLORS": {"primary": {"500": "oklch(66% .24 304)"}},
 }
 
 LANGBOT = {
@@ -176,6 +189,8 @@ LANGBOT = {
     or [kept_secret(DATA_DIR / "secret.key", "fernet")],
     "OUTBOUND_ALLOW": words(ENV.langbot_outbound_allow),
     "PUBLIC_URL": PUBLIC_URL,
+    "METRICS_ALLOW": words(ENV.langbot_metrics_allow),
+    "AUDIT_DAYS": ENV.langbot_audit_days,
     "FIRST_MODEL": {
         "base_url": ENV.openai_base_url,
         "api_key": ENV.openai_api_key,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from langbot import valkey
+from langbot.lib.log_files import DailyFile
 
 STOP_SECONDS = 10.0  # web and worker drain for 10 s at most
 STABLE_SECONDS = 30.0  # a child that lived this long was a good one
@@ -34,7 +35,7 @@ CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
 PLUGIN_VARIABLES = {
     *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "MALLOC_ARENA_MAX"),
-    *("LANGBOT_RUNNERS", "LOG_LEVEL", "PORT", "DEBUG_RUNTIME_WS_URL"),
+    *("LANGBOT_RUNNERS", "LOG_LEVEL", "LOG_JSON", "PORT", "DEBUG_RUNTIME_WS_URL"),
     *("RUNTIME_WS_URL", "PLUGIN_DEBUG_KEY", "PLUGIN_DEBUG_KEY_FILE"),
 }
 PLUGIN_PREFIXES = ("LC_", "PYTHON", "SSL_CERT_")
@@ -70,6 +71,7 @@ class Child:
     command: list[str]
     environment: dict[str, str] = field(repr=False)
     inherits: tuple[int, ...] = ()
+    log: DailyFile | None = None
     process: subprocess.Popen[bytes] | None = None
     pending: bytes = b""
     failures: int = 0
@@ -128,7 +130,11 @@ class Supervisor:
             signal.signal(number, self._request_stop)
         with self._locked():
             self.listener = self._listen()
+            self.options.port = self.listener.getsockname()[1]  # PORT=0: any free one
             try:
+                url = f"http://{self.options.local_url}"
+                self._web_file.write_text(url, encoding="utf-8")
+                self._say(f"starts on {url}, data in {self.options.data_dir}")
                 environment = self._start_transport()
                 self.prepare_database(environment)
                 self.add_processes(environment)
@@ -176,6 +182,7 @@ class Supervisor:
         """Start Valkey when it is ours; returns the environment of the others."""
         # Two arenas: glibc's default of 8 per core costs each process tens of MB.
         environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "PYTHONUNBUFFERED": "1"}
+        environment["PORT"] = str(self.options.port)
         environment.setdefault("PYTHONWARNINGS", CELERY_AS_ROOT)
         self._remove_leftovers()
         if not self.options.bundled_valkey:
@@ -197,6 +204,10 @@ class Supervisor:
     @property
     def _url_file(self) -> Path:
         return self.run_dir / "redis.url"
+
+    @property
+    def _web_file(self) -> Path:
+        return self.run_dir / "web.url"
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed predecessor left: it held the lock that we hold now."""
@@ -236,10 +247,12 @@ class Supervisor:
             "DEBUG_RUNTIME_WS_URL": f"ws://{options.local_url}/ws/plugin/",
             "PLUGIN_DEBUG_KEY_FILE": str(options.data_dir / "plugin.key"),
         }
+        # It writes no file of its own: what a runner says or raises is kept here.
+        log = DailyFile(options.data_dir / "logs", "plugins")
         self.children += [
             Child("web", web, environment, inherits=(port,)),
             Child("worker", [python, "-m", *worker.split(), *quiet], environment),
-            Child("plugins", [python, "-m", "runners.sdk"], plugins),
+            Child("plugins", [python, "-m", "runners.sdk"], plugins, log=log),
         ]
 
     def _start_due(self) -> None:
@@ -268,7 +281,7 @@ class Supervisor:
             if not data or len(child.pending) > LINE_BYTES:
                 lines, child.pending = [*lines, child.pending], b""
             for line in filter(None, lines):
-                _write(child.name, line)
+                _write(child, line)
             if not data:
                 pipe = key.fileobj
                 self.selector.unregister(pipe)
@@ -278,6 +291,7 @@ class Supervisor:
         """TERM, then KILL after 10 s; Valkey last, for it carries the others' words."""
         if self.listener is not None:
             self.listener.close()
+        self._web_file.unlink(missing_ok=True)
         transport = [child for child in self.children if child.name == "valkey"]
         others = [child for child in self.children if child.name != "valkey"]
         self._stop(others, STOP_SECONDS)
@@ -298,7 +312,7 @@ class Supervisor:
         self._relay(0)
 
     def _say(self, text: str) -> None:
-        _write("supervisor", text.encode())
+        _print("supervisor", text.encode())
 
 
 def plugin_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -310,7 +324,14 @@ def plugin_environment(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _write(name: str, line: bytes) -> None:
+def _write(child: Child, line: bytes) -> None:
+    _print(child.name, line)
+    if child.log is not None:
+        with contextlib.suppress(OSError):  # a full disk stops no process
+            child.log.write(line + b"\n")
+
+
+def _print(name: str, line: bytes) -> None:
     # A terminal that went away must not take the processes with it.
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), f"{name:<10} ".encode() + line + b"\n")

@@ -6,7 +6,7 @@ from django.urls import include, path, reverse_lazy
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from langbot import api, health, problems
+from langbot import problems
 
 handler400 = problems.bad_request
 handler403 = problems.permission_denied
@@ -20,11 +20,7 @@ _icon = RedirectView.as_view(url=lazy(static, str)("chat/icon.svg"))
 urlpatterns = [
     path("", _home, name="home"),
     path("favicon.ico", _icon, name="favicon"),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
-    path("problems/<slug:code>", problems.explain_code, name="problem"),
     path("admin/", admin.site.urls),
-    path("api/v1/", include(api.urls())),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("", include("platforms.urls")),
+    path("", include("langbot.app_urls")),
 ]

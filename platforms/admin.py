@@ -7,27 +7,28 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from agents.admin.growing import GrowingAdmin
-from agents.config_secrets import keep_masked
 from agents.forms import GrowingForm
-from agents.registry.config_schema import read_schema, validate_config
+from agents.registry.config_schema import validate_config
 from langbot.core.admin import author_of
-from langbot.core.audit import record_act
+from langbot.core.retiring import RetiringAdmin, Use
 from langbot.lib import admin as look
 from langbot.lib.redaction import REDACTED
 from platforms.adapters import registry
 from platforms.models import Bot
-
-
-def schema_of(kind: str) -> list[dict[str, Any]]:
-    """Return an adapter's config schema; a platform nobody brings has none."""
-    try:
-        return registry.get(kind).config_schema
-    except registry.UnknownAdapterError:
-        return []
+from platforms.services import (
+    bindings_of,
+    is_used,
+    remove_bot,
+    save_bot,
+    schema_of,
+    settings_of,
+    unarchive_bot,
+)
 
 
 class BotForm(GrowingForm):
@@ -49,24 +50,20 @@ class BotForm(GrowingForm):
         schema = schema_of(bot.adapter)
         if not schema:
             return  # nothing was shown, so nothing is replaced
-        names = {item.name for item in read_schema(schema) if item.is_secret}
         same = self.initial.get("adapter") == bot.adapter
         stored = bot.secrets if same and isinstance(bot.secrets, dict) else {}
-        given = self.settings()
-        for name in names:
-            if given.get(name) == REDACTED:
-                given[name] = stored.get(name)
+        given = {
+            name: stored.get(name) if value == REDACTED else value
+            for name, value in self.settings().items()
+        }
         try:
-            config = validate_config(schema, keep_masked(given, {}))
+            validate_config(schema, given)
         except ValidationError as error:
             self.add_setting_errors(error.message_dict)
-            return
-        bot.secrets = {name: config.pop(name) for name in names if name in config}
-        bot.config = config
 
 
 @admin.register(Bot)
-class BotAdmin(GrowingAdmin):
+class BotAdmin(RetiringAdmin, GrowingAdmin):
     form = BotForm
     grown_title = _("How is the platform set up?")
     list_display = [
@@ -83,7 +80,7 @@ class BotAdmin(GrowingAdmin):
     search_fields = ["name", "slug"]
     autocomplete_fields = ["workspace"]
     prepopulated_fields = {"slug": ["name"]}
-    actions = ["enable", "disable"]
+    actions = ["enable", "disable", "unarchive", "delete_selected"]
     fieldsets = [
         (_("Which bot is it?"), {"fields": ["name", "slug", "workspace", "enabled"]}),
         (_("Where does it talk?"), {"fields": ["adapter"]}),
@@ -112,9 +109,32 @@ class BotAdmin(GrowingAdmin):
         return schema_of(choice)
 
     def stored_settings(self, obj: Any) -> dict[str, Any]:
-        secrets = obj.secrets if isinstance(obj.secrets, dict) else {}
-        masks = {name: REDACTED for name, value in secrets.items() if value}
-        return {**obj.config, **masks}
+        return settings_of(obj)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
+        # The form has checked what `save_bot` would refuse.
+        save_bot(obj, author=author_of(request), settings=form.settings())
+
+    def uses_of(self, row: Bot) -> list[Use]:
+        page = "admin:langbot_agents_agentbinding_change"
+        uses = [
+            Use(str(binding), reverse(page, args=[binding.pk]), blocks=True)
+            for binding in bindings_of(row)
+        ]
+        if is_used(row):
+            uses.append(Use(_("its events, runs and deliveries")))
+        return uses
+
+    def remove(self, row: Bot, author: str) -> bool:
+        return remove_bot(row, author=author)
+
+    def retired_message(self, count: int) -> str:
+        done = ngettext(
+            "%(count)d bot has a history: it is archived, its history stays.",
+            "%(count)d bots have a history: they are archived, their history stays.",
+            count,
+        )
+        return done % {"count": count}
 
     @admin.display(description=_("platform"), ordering="adapter")
     def platform(self, bot: Bot) -> Any:
@@ -122,6 +142,8 @@ class BotAdmin(GrowingAdmin):
 
     @admin.display(description=_("state"), ordering="enabled")
     def state(self, bot: Bot) -> str:
+        if bot.archived_at is not None:
+            return look.badge(pgettext("status", "archived"))
         if bot.enabled:
             return look.badge(_("enabled"), look.GOOD)
         return look.badge(_("disabled"), look.WARN)
@@ -137,9 +159,27 @@ class BotAdmin(GrowingAdmin):
     def _switch(
         self, request: HttpRequest, queryset: QuerySet[Bot], *, on: bool
     ) -> None:
-        bots = list(queryset.exclude(enabled=on))
-        Bot.objects.filter(pk__in=[bot.pk for bot in bots]).update(enabled=on)
+        count = 0
+        for bot in queryset.filter(archived_at=None).exclude(enabled=on):
+            bot.enabled = on
+            try:
+                save_bot(bot, author=author_of(request))
+            except ValidationError as error:
+                problem = f"{bot}: {' '.join(error.messages)}"
+                self.message_user(request, problem, messages.ERROR)
+            else:
+                count += 1
+        done = ngettext("%(count)d bot changed.", "%(count)d bots changed.", count)
+        self.message_user(request, done % {"count": count}, messages.SUCCESS)
+
+    @admin.action(description=_("Restore archived bots"), permissions=["change"])
+    def unarchive(self, request: HttpRequest, queryset: QuerySet[Bot]) -> None:
+        bots = list(queryset.exclude(archived_at=None))
         for bot in bots:
-            record_act(author_of(request), "enabled" if on else "disabled", bot)
-        done = ngettext("%(count)d bot changed.", "%(count)d bots changed.", len(bots))
+            unarchive_bot(bot, author=author_of(request))
+        done = ngettext(
+            "%(count)d bot restored; it is disabled.",
+            "%(count)d bots restored; they are disabled.",
+            len(bots),
+        )
         self.message_user(request, done % {"count": len(bots)}, messages.SUCCESS)

@@ -12,9 +12,12 @@ class PlatformsConfig(AppConfig):
         from platforms.adapters import registry
         from platforms.adapters.web.adapter import WebAdapter
         from platforms.adapters.webhook.adapter import WebhookAdapter
+        from platforms.bots import bot_ref
         from platforms.sending import send_due
+        from runners.bots import register_bots
         from runners.engine import sweeps
 
+        register_bots(bot_ref)
         registry.register(WebAdapter())
         registry.register(WebhookAdapter())
         sweeps.register("deliveries", seconds=2.0, function=send_due)

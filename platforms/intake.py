@@ -49,6 +49,7 @@ def _delivery(surface: str, event: PlatformEvent) -> dict[str, Any]:
     delivery: dict[str, Any] = {
         "surface": surface,
         "automatic_reply": True,
+        "conversation": event.conversation,  # a replay of an ignored event needs it
         "reply_target": storable(event.reply_target),
         "supports_streaming": True,
         "supports_edit": False,

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from langbot.lib.db import with_fresh_connection
 from langbot.lib.ids import uuid7
+from langbot.lib.prepared import Literal
 from langbot.lib.secrets import SecretUnreadableError
 from platforms.adapters import registry
 from platforms.adapters.base import AdapterError, SendResult
@@ -24,6 +25,7 @@ from platforms.adapters.registry import UnknownAdapterError
 from platforms.models import Bot
 from runners.choices import DeliveryStatus
 from runners.models import Delivery
+from runners.signals import tell_delivery_failed
 from runners.wakes import wake_deliveries
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ CLAIM_SECONDS = 60.0  # far over any adapter's longest send
 RETRY_SECONDS = (10, 30, 120, 600, 1800)
 LOGGED_ATTEMPTS = 50
 _JITTER = 0.2
-_OPEN = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
+# In the words and the order of the partial indexes.
+_OPEN = (Literal(DeliveryStatus.PENDING), Literal(DeliveryStatus.SENDING))
 _ABANDONED = {"outcome": "abandoned", "reason": "the sender died"}
 _CLOSED_BY_FAILURE = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)
 
@@ -124,7 +127,7 @@ def _claimable() -> QuerySet[Delivery]:
         (Q(status=DeliveryStatus.PENDING) & time_has_come)
         | Q(status=DeliveryStatus.SENDING, claimed_until__lte=Now()),
         ~Exists(older),
-        status__in=_OPEN,  # the condition of the partial indexes
+        status__in=_OPEN,
     )
 
 
@@ -249,6 +252,8 @@ def _record(delivery: Delivery, outcome: Outcome) -> bool:
     if not written:
         logger.warning("delivery %s: claim was lost", delivery.public_id)
     delivery.status = outcome.status
+    if written and outcome.status in _CLOSED_BY_FAILURE:
+        tell_delivery_failed(delivery, outcome.reason)
     return bool(written)
 
 

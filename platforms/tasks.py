@@ -8,9 +8,10 @@ from runners.wakes import DELIVER
 
 
 @shared_task(name=DELIVER, ignore_result=True)
-def deliver(delivery_id: int) -> None:
-    """Hand a delivery over to the sending threads."""
-    sender().submit(delivery_id)
+def deliver(delivery_ids: list[int]) -> None:
+    """Hand deliveries over to the sending threads."""
+    for delivery_id in delivery_ids:
+        sender().submit(delivery_id)
 
 
 @worker_shutting_down.connect

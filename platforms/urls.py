@@ -4,7 +4,6 @@ from django.urls import path
 
 from platforms import views
 
-app_name = "platforms"
 urlpatterns = [
     path("webhooks/<slug:slug>/", views.receive_webhook, name="webhook-receive"),
     path("chat/<slug:slug>/", views.chat_page, name="chat-open"),

@@ -7,7 +7,6 @@ from typing import Any
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.urls import get_script_prefix
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -31,6 +30,7 @@ _STATUS = {
     "invalid_body": HTTPStatus.BAD_REQUEST,
     "not_found": HTTPStatus.NOT_FOUND,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "input_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "agent_unavailable": HTTPStatus.CONFLICT,
 }
@@ -60,7 +60,7 @@ def chat_page(request: HttpRequest, slug: str) -> HttpResponse:
     if bot.adapter != "web":
         raise Http404
     page = {
-        "socket": f"{get_script_prefix()}ws/chat/{bot.slug}/",
+        "socket": f"{_prefix(request, bot)}ws/chat/{bot.slug}/",
         "storage": f"langbot-chat-{bot.public_id}",
         "maximum": limits().follow_up_characters,
         "strings": chat_strings(),
@@ -69,6 +69,11 @@ def chat_page(request: HttpRequest, slug: str) -> HttpResponse:
     greeting = str(bot.config.get("greeting") or "")
     context = {"page": page, "title": title, "greeting": greeting}
     return render(request, "chat/page.html", context)
+
+
+def _prefix(request: HttpRequest, bot: Bot) -> str:
+    """Return where a project has put our addresses, sockets included."""
+    return request.path.removesuffix(f"chat/{bot.slug}/")
 
 
 def _admit(request: HttpRequest, slug: str) -> dict[str, Any]:
@@ -120,4 +125,6 @@ def _throttle(bot: Bot) -> None:
 def _problem(error: AdapterError | AdmissionError) -> Problem:
     status = _STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
     wait = _QUEUE_SECONDS if error.code == "queue_full" else None
+    if isinstance(error, AdmissionError):
+        wait = error.retry_after or wait
     return Problem(status, error.code, str(error), retry_after=wait)

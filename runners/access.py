@@ -4,23 +4,18 @@ effective = manifest permissions ∩ (the agent's policy ∪ what its runner con
 narrowed by the binding) ∩ workspace ∩ capability (`docs/architecture.md`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from agents.models import Agent, AgentBinding, RunnerDescriptor
 from agents.policies import DeliveryPolicy, ResourcePolicy, StatePolicy
+from agents.registry.config_schema import selected_models
 from agents.resources.catalogue import visible_models
 from runners.protocol.context import AvailableApis, Resources
 from runners.protocol.errors import ErrorCode, ProtocolError
-
-_MODEL_FIELDS = {
-    "model-fallback-selector",
-    "llm-model-selector",
-    "rerank-model-selector",
-    "embedding-model-selector",
-}
+from runners.protocol.manifest import AGENT_RUNNER_KIND
 
 
 class Access(BaseModel):
@@ -34,6 +29,7 @@ class Access(BaseModel):
     state_scopes: list[str] = []
     plugin_storage: bool = False
     workspace_storage: bool = False
+    artifacts: bool = False
     apis: dict[str, bool] = {}
 
     def require_api(self, name: str) -> None:
@@ -46,6 +42,13 @@ class Access(BaseModel):
         """Raise permission_denied unless the model was granted for `operation`."""
         if operation not in self.models.get(model_id, []):
             message = f"this run may not {operation} model {model_id[:64]}"
+            raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
+
+    def require_storage(self, name: str) -> None:
+        """Raise permission_denied unless `plugin` or `workspace` storage is granted."""
+        granted = {"plugin": self.plugin_storage, "workspace": self.workspace_storage}
+        if not granted[name]:
+            message = f"this run has no {name} storage"
             raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
 
     def require_scope(self, scope: str) -> None:
@@ -69,7 +72,7 @@ def compute_access(
     schema = descriptor.config_schema if descriptor else []
     resources = ResourcePolicy.model_validate(agent.resource_policy)
     state = StatePolicy.model_validate(agent.state_policy)
-    granted = [*resources.models, *named_models(schema, agent.runner_config)]
+    granted = [*resources.models, *selected_models(schema, agent.runner_config)]
     if binding is not None and binding.resource_policy is not None:
         narrower = ResourcePolicy.model_validate(binding.resource_policy)
         resources = resources.narrowed(narrower)
@@ -86,9 +89,20 @@ def compute_access(
         state_scopes=list(state.scopes) if state.enabled else [],
         plugin_storage=resources.plugin_storage and "plugin" in storage,
         workspace_storage=resources.workspace_storage and "workspace" in storage,
+        artifacts=resources.artifacts,
     )
-    access.apis = _apis(access, has_conversation=has_conversation).model_dump()
-    return access, Resources.model_validate({"models": models})
+    apis = _apis(access, has_conversation=has_conversation)
+    kind = descriptor.kind if descriptor else ""
+    files = _artifact_operations(permissions, kind) if access.artifacts else ()
+    apis.artifact_metadata, apis.artifact_read = "metadata" in files, "read" in files
+    access.apis = apis.model_dump()
+    storage_granted = {
+        "plugin_storage": access.plugin_storage,
+        "workspace_storage": access.workspace_storage,
+    }
+    return access, Resources.model_validate(
+        {"models": models, "storage": storage_granted}
+    )
 
 
 def delivery_policy(agent: Agent, binding: AgentBinding | None) -> DeliveryPolicy:
@@ -97,27 +111,6 @@ def delivery_policy(agent: Agent, binding: AgentBinding | None) -> DeliveryPolic
     return DeliveryPolicy.model_validate(
         replaced if replaced is not None else agent.delivery_policy
     )
-
-
-def named_models(schema: Iterable[dict[str, Any]], config: dict[str, Any]) -> set[str]:
-    """Return the ids of models that a runner's configuration names."""
-    return {
-        model
-        for item in schema
-        if item.get("type") in _MODEL_FIELDS
-        for model in _ids(config.get(item.get("name", "")))
-    }
-
-
-def _ids(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and value:
-        yield value
-    elif isinstance(value, dict):
-        yield from _ids(value.get("primary"))
-        yield from _ids(value.get("fallbacks"))
-    elif isinstance(value, list):
-        for one in value:
-            yield from _ids(one)
 
 
 def _models(
@@ -135,11 +128,31 @@ def _models(
     return models
 
 
+def _artifact_operations(permissions: dict[str, list[str]], kind: str) -> Iterable[str]:
+    """Return what a manifest leaves of the rights to the conversation's files.
+
+    Those of released SDKs have no words for them, so that the agent's policy decides
+    alone; those of kind AgentRunner have (wire 5.3).
+    """
+    if kind == AGENT_RUNNER_KIND:
+        return permissions.get("artifacts", [])
+    return ("metadata", "read")
+
+
 def _apis(access: Access, *, has_conversation: bool) -> AvailableApis:
     history = access.permissions.get("history", [])
+    events = access.permissions.get("events", [])
+    reads_history = has_conversation and "page" in history
     return AvailableApis(
         prompt_get=True,
-        history_page=has_conversation and "page" in history,
+        history_page=reads_history,
+        history_search=has_conversation and "search" in history,
+        event_get="get" in events,
+        event_page=has_conversation and "page" in events,
         state=bool(access.state_scopes),
+        storage=access.plugin_storage or access.workspace_storage,
         run_get=True,
+        # Its own events; those of other runs say what the history says.
+        run_events_page=True,
+        run_list=reads_history,
     )

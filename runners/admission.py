@@ -12,7 +12,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, CharField
 from django.utils.translation import gettext
 
 from agents.choices import BindingScope, SessionScope
@@ -21,15 +21,20 @@ from agents.models import Agent, AgentBinding
 from artifacts.inputs import register_inputs
 from langbot.core.models import Workspace
 from langbot.lib.conf import limits
-from langbot.lib.models import lock_rows
+from langbot.lib.models import locking
+from langbot.lib.prepared import PreparedInsert, PreparedQuery
 from langbot.lib.redaction import redact
-from runners.choices import ConversationKind, EventOutcome, QueuedStatus
+from runners.choices import ConversationKind, EventOutcome
 from runners.errors import AgentUnavailableError, InputTooLargeError, QueueFullError
+from runners.follow_ups import count_follow_up
 from runners.ledger.turns import Turn, open_turn
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
+from runners.signals import tell_event_received
 from runners.wakes import wake_runs
 
 _KEY_LENGTH = 500
+# The agent that answers with its binding, or why nobody does.
+Answerer = tuple[Agent | None, AgentBinding | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Incoming:
     metadata: dict[str, Any] = field(default_factory=dict)
     source_event_type: str = ""
     dry_run: bool = False
+    is_first: bool = False  # its id was made here just now: nobody can have sent it
+    is_internal: bool = False  # said by code of ours: no rate of follow-ups (AG-08)
 
 
 @dataclass(slots=True)
@@ -90,13 +97,12 @@ def admit(incoming: Incoming) -> Admitted:
             gettext("The text has %(length)d characters, at most %(maximum)d fit.")
             % {"length": len(text), "maximum": limits().follow_up_characters}
         )
-    known = _known(incoming)
+    known = None if incoming.is_first else _known(incoming)
     if known is not None:
         return known
-    agent, binding, reason = _responsible(incoming)
+    answerer = _responsible(incoming)
     try:
-        with transaction.atomic():
-            return _admit_new(incoming, agent, binding, reason)
+        return _admit_counted(incoming, answerer)
     except IntegrityError:
         known = _known(incoming)  # another copy of the event won the race
         if known is None:
@@ -104,23 +110,49 @@ def admit(incoming: Incoming) -> Admitted:
         return known
 
 
-def _known(incoming: Incoming) -> Admitted | None:
-    same = EventLog.objects.filter(
-        workspace=incoming.workspace,
-        source=incoming.source,
-        event_id=incoming.event_id,
-    )
-    if not same.exists():
+def _admit_counted(incoming: Incoming, answerer: Answerer) -> Admitted:
+    """Admit a new event; a follow-up of a person is counted between two tries.
+
+    Only the lock tells that it is one, and nobody waits for Redis under it.
+    """
+    person = _person(incoming)
+    admitted = _admit_new(incoming, answerer, may_queue=person is None)
+    if admitted is None and person is not None:
+        count_follow_up(person)
+        admitted = _admit_new(incoming, answerer, may_queue=True)
+    assert admitted is not None  # noqa: S101  None only where it may not queue
+    tell_event_received(admitted.event, admitted.status, admitted.run)
+    return admitted
+
+
+def _person(incoming: Incoming) -> str | None:
+    """Return who speaks, named across conversations; None where nobody is counted."""
+    if incoming.is_internal or not incoming.actor.get("id"):
         return None
-    event = same.select_related("conversation").get()
+    bot = incoming.bot.public_id if incoming.bot else "api"
+    return f"{incoming.workspace.public_id}:{bot}:{incoming.actor['id']}"
+
+
+_same_event = PreparedQuery(
+    lambda workspace, source, event_id: EventLog.objects.select_related(
+        "conversation"
+    ).filter(workspace=workspace, source=source, event_id=event_id),
+    BigIntegerField(),
+    CharField(),
+    CharField(),
+)
+
+
+def _known(incoming: Incoming) -> Admitted | None:
+    event = _same_event.first(incoming.workspace.pk, incoming.source, incoming.event_id)
+    if event is None:
+        return None
     message = QueuedMessage.objects.filter(event=event).first()
     run = event.runs.order_by("-attempt").first()
     return Admitted("duplicate", event, event.conversation, run, message)
 
 
-def _responsible(
-    incoming: Incoming,
-) -> tuple[Agent | None, AgentBinding | None, str]:
+def _responsible(incoming: Incoming) -> Answerer:
     if incoming.agent is not None:
         return incoming.agent, _agent_binding(incoming), ""
     candidate = Candidate(
@@ -157,28 +189,56 @@ def _facts(incoming: Incoming) -> dict[str, Any]:
     }
 
 
+@transaction.atomic
 def _admit_new(
-    incoming: Incoming, agent: Agent | None, binding: AgentBinding | None, reason: str
-) -> Admitted:
+    incoming: Incoming, answerer: Answerer, *, may_queue: bool
+) -> Admitted | None:
+    """Write an event and what it becomes; None when it would have to queue."""
+    agent, binding, reason = answerer
     if agent is None:
         event = _log_event(incoming, None, EventOutcome.IGNORED, reason)
         return Admitted("ignored", event)
     conversation, is_new = _locked_conversation(incoming, agent)
     if not is_new and _is_busy(conversation):
-        return _enqueue(incoming, conversation, agent, binding)
+        waiting = _check_queue(conversation)
+        if not may_queue:
+            return None
+        return _enqueue(incoming, conversation, agent, binding, waiting)
     event = _log_event(incoming, conversation, EventOutcome.STARTED)
     run = open_turn(conversation, Turn(event, agent, binding, dry_run=incoming.dry_run))
     wake_runs([run.pk])
     return Admitted("started", event, conversation, run)
 
 
+_live_of = PreparedQuery(
+    lambda conversation: (
+        AgentRun.objects.live()
+        .filter(conversation=conversation)
+        .defer("snapshot")
+        .order_by()[:1]
+    ),
+    BigIntegerField(),
+)
+_waiting_in = PreparedQuery(
+    lambda conversation: (
+        QueuedMessage.objects.waiting()
+        .filter(conversation=conversation)
+        .values_list("pk")
+    ),
+    BigIntegerField(),
+)
+
+
 def _is_busy(conversation: Conversation) -> bool:
-    live = AgentRun.objects.live().filter(conversation=conversation)
-    return live.exists() or _waiting(conversation).exists()
+    return bool(_live_of(conversation.pk) or _waiting_in(conversation.pk))
 
 
-def _waiting(conversation: Conversation) -> QuerySet[QueuedMessage]:
-    return conversation.queue.filter(status=QueuedStatus.QUEUED)
+def _check_queue(conversation: Conversation) -> int:
+    """Return how many messages wait; raises QueueFullError."""
+    waiting = len(_waiting_in(conversation.pk))
+    if waiting >= limits().follow_ups:
+        raise QueueFullError(waiting, limits().follow_ups)
+    return waiting
 
 
 def _enqueue(
@@ -186,10 +246,8 @@ def _enqueue(
     conversation: Conversation,
     agent: Agent,
     binding: AgentBinding | None,
+    waiting: int,
 ) -> Admitted:
-    waiting = _waiting(conversation).count()
-    if waiting >= limits().follow_ups:
-        raise QueueFullError(waiting, limits().follow_ups)
     event = _log_event(incoming, conversation, EventOutcome.QUEUED)
     message = QueuedMessage.objects.create(
         conversation=conversation,
@@ -198,36 +256,49 @@ def _enqueue(
         binding=binding,
         dry_run=incoming.dry_run,
     )
-    live = AgentRun.objects.live().filter(conversation=conversation).first()
+    live = _live_of.first(conversation.pk)
     return Admitted("queued", event, conversation, None, message, waiting + 1, live)
+
+
+_locked_by_id = PreparedQuery(
+    lambda key: locking(Conversation.objects.filter(pk=key)), BigIntegerField()
+)
+_locked_by_key = PreparedQuery(
+    lambda workspace, key: locking(
+        Conversation.objects.filter(workspace=workspace, key=key)
+    ),
+    BigIntegerField(),
+    CharField(),
+)
+_insert_unless_known = PreparedInsert(Conversation, unless_conflict=True)
 
 
 def _locked_conversation(incoming: Incoming, agent: Agent) -> tuple[Conversation, bool]:
     """Return the locked row, and whether this transaction has made it."""
-    rows = Conversation.objects.all()
     if incoming.conversation is not None:
-        return lock_rows(rows.filter(pk=incoming.conversation.pk))[0], False
-    key = conversation_key(incoming, agent)
-    rows = rows.filter(workspace=incoming.workspace, key=key)
-    known = lock_rows(rows)
+        return _locked_by_id(incoming.conversation.pk)[0], False
+    place = incoming.workspace.pk, conversation_key(incoming, agent)
+    known = _locked_by_key(*place)
     if known:
         return known[0], False
-    created, is_new = Conversation.objects.get_or_create(
+    created = _new_conversation(incoming, agent, place[1])
+    _insert_unless_known([created])
+    # A row of this transaction is nobody else's yet.
+    return (created, True) if created.pk else (_locked_by_key(*place)[0], False)
+
+
+def _new_conversation(incoming: Incoming, agent: Agent, key: str) -> Conversation:
+    is_chat = bool(incoming.external_conversation)
+    return Conversation(
         workspace=incoming.workspace,
         key=key,
-        defaults={
-            "kind": ConversationKind.CHAT
-            if incoming.external_conversation
-            else ConversationKind.STATELESS,
-            "bot_id": incoming.bot.public_id if incoming.bot else None,
-            "external_id": incoming.external_conversation[:200],
-            "thread": incoming.thread[:200],
-            "actor_id": _session_actor(incoming, agent)[:200],
-            "title": str(incoming.input.get("text") or "")[:80],
-        },
+        kind=ConversationKind.CHAT if is_chat else ConversationKind.STATELESS,
+        bot_id=incoming.bot.public_id if incoming.bot else None,
+        external_id=incoming.external_conversation[:200],
+        thread=incoming.thread[:200],
+        actor_id=_session_actor(incoming, agent)[:200],
+        title=str(incoming.input.get("text") or "")[:80],
     )
-    # A row of this transaction is nobody else's yet.
-    return (created, True) if is_new else (lock_rows(rows)[0], False)
 
 
 def conversation_key(incoming: Incoming, agent: Agent) -> str:
@@ -257,6 +328,9 @@ def _session_actor(incoming: Incoming, agent: Agent) -> str:
     return str(incoming.actor.get("id") or "")
 
 
+_insert_events = PreparedInsert(EventLog)
+
+
 def _log_event(
     incoming: Incoming,
     conversation: Conversation | None,
@@ -264,7 +338,7 @@ def _log_event(
     reason: str = "",
 ) -> EventLog:
     given = register_inputs(incoming.workspace, conversation, incoming.input)
-    return EventLog.objects.create(
+    event = EventLog(
         workspace=incoming.workspace,
         source=incoming.source,
         event_id=incoming.event_id,
@@ -286,3 +360,5 @@ def _log_event(
         outcome=outcome,
         outcome_reason=reason[:500],
     )
+    _insert_events([event])
+    return event

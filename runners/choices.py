@@ -30,6 +30,8 @@ TERMINAL = (
     RunStatus.CANCELLED,
     RunStatus.TIMEOUT,
 )
+# All but what went well: few of many rows, and those that people look for.
+UNSETTLED = (*LIVE, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMEOUT)
 # target status -> the statuses it may be reached from
 EDGES: dict[RunStatus, tuple[RunStatus, ...]] = {
     RunStatus.QUEUED: (RunStatus.CREATED, RunStatus.REQUIRES_ACTION),
@@ -85,6 +87,7 @@ class DeliveryStatus(models.TextChoices):
 class HostCallStatus(models.TextChoices):
     STARTED = "started", pgettext_lazy("status", "started")
     ANSWERED = "answered", _("answered")
+    FAILED = "failed", _("failed")
 
 
 class EventType(models.TextChoices):

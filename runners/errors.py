@@ -1,5 +1,7 @@
 """Why an event was not accepted; each is safe to show to its sender."""
 
+from uuid import UUID
+
 from django.utils.translation import gettext as _
 
 
@@ -7,6 +9,8 @@ class AdmissionError(Exception):
     """Base: the event was refused and nothing was written."""
 
     code = "refused"
+    retry_after: int | None = None
+    """Seconds after which it may be accepted, where that is known."""
 
 
 class QueueFullError(AdmissionError):
@@ -22,6 +26,19 @@ class QueueFullError(AdmissionError):
         )
 
 
+class TooManyFollowUpsError(AdmissionError):
+    """One person adds to queues more often than 30 times in 60 s (AG-08)."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            _("Too many messages are sent while others wait. Try again in %d s.")
+            % retry_after
+        )
+
+
 class AgentUnavailableError(AdmissionError):
     """The named agent is disabled, archived or does not take this event type."""
 
@@ -32,3 +49,25 @@ class InputTooLargeError(AdmissionError):
     """The text is longer than a message may be (AG-05)."""
 
     code = "input_too_large"
+
+
+class ConversationBusyError(AdmissionError):
+    """Another run of the conversation is under way; it ends first."""
+
+    code = "conversation_busy"
+
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        super().__init__(_("The conversation is busy with run %s.") % run_id)
+
+
+class NotEndedError(AdmissionError):
+    """Only a run that has ended is tried again."""
+
+    code = "not_ended"
+
+
+class NotReplayableError(AdmissionError):
+    """The event did not come from outside, or its bot is gone."""
+
+    code = "not_replayable"

@@ -9,12 +9,16 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet, TextField
+from django.db.models import BigIntegerField, QuerySet, TextField, UUIDField
 from django.db.models.functions import Cast, Length
 
+from langbot.lib.prepared import PreparedQuery
+from runners.choices import TERMINAL
+from runners.ledger.fence import live_document
 from runners.live_hub import LiveEvent, Subscription, db, hub
 from runners.models import AgentRun, RunEvent
 
@@ -46,19 +50,19 @@ async def follow_batches(
     run_id: UUID, after: int = 0
 ) -> AsyncGenerator[list[LiveEvent], None]:
     """Like `follow`, everything that waits at once; an empty list is the heartbeat."""
-    run_key = await _find(run_id)
-    if run_key is None:
+    first = await _find(run_id, after)
+    if first.run_key is None:
         return
     position = after
-    async with aclosing(_ledger(run_key, position)) as pages:
+    async with aclosing(_ledger(run_id, position, first)) as pages:
         async for page in pages:
             if page is None:
                 return
             position = page[-1].seq
             yield page
-    subscription = hub().subscribe(run_id, run_key, position)
+    subscription = hub().subscribe(run_id, first.run_key, position)
     try:
-        live = _live(run_key, subscription, position)
+        live = _live(run_id, subscription, position)
         async with aclosing(live) as batches:
             async for batch in batches:
                 yield batch
@@ -67,7 +71,7 @@ async def follow_batches(
 
 
 async def _live(
-    run_key: int, subscription: Subscription, position: int
+    run_id: UUID, subscription: Subscription, position: int
 ) -> AsyncGenerator[list[LiveEvent], None]:
     heartbeat = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
     while not subscription.is_dropped:
@@ -79,7 +83,7 @@ async def _live(
                 return
         if subscription.behind and not batch:
             subscription.behind = False
-            async with aclosing(_ledger(run_key, position)) as pages:
+            async with aclosing(_ledger(run_id, position)) as pages:
                 async for page in pages:
                     if page is None:
                         return
@@ -110,22 +114,22 @@ def contiguous(
     return fresh
 
 
-async def _find(run_id: UUID) -> int | None:
-    for attempt in range(_TRIES):
-        if attempt:
-            await asyncio.sleep(_TRY_SECONDS)
-        run_key = await db(run_key_of, run_id)
-        if run_key is not None:
-            return run_key
-    return None
+async def _find(run_id: UUID, after: int) -> "Page":
+    for _attempt in range(_TRIES - 1):
+        page = await db(read_page, run_id, after)
+        if page.run_key is not None:
+            return page
+        await asyncio.sleep(_TRY_SECONDS)
+    return await db(read_page, run_id, after)
 
 
 async def _ledger(
-    run_key: int, position: int
+    run_id: UUID, position: int, first: "Page | None" = None
 ) -> AsyncGenerator[list[LiveEvent] | None, None]:
     """Yield pages after `position`; None once the run has ended and all was read."""
     while True:
-        page = await db(read_page, run_key, position)
+        page = await db(read_page, run_id, position) if first is None else first
+        first = None
         if page.events:
             yield page.events
             position = page.events[-1].seq
@@ -135,40 +139,55 @@ async def _ledger(
             return
 
 
-def run_key_of(run_id: UUID) -> int | None:
-    """Return the key of a run's row."""
-    keys = AgentRun.objects.filter(public_id=run_id).values_list("pk", flat=True)
-    return keys.first()
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """Some events of a ledger: all there were (`is_last`) or will be (`is_end`)."""
 
+    run_key: int | None  # None: there is no such run, or retention took it
     events: list[LiveEvent]
     is_last: bool
     is_end: bool
 
 
-def read_page(run_key: int, after: int) -> Page:
+_position_of = PreparedQuery(
+    lambda run_id: (
+        AgentRun.objects.filter(public_id=run_id)
+        .order_by()
+        .values_list("pk", "status", "last_seq")
+    ),
+    UUIDField(),
+)
+_COLUMNS = ("seq", "type", "data", "created_at")
+_few_events = PreparedQuery(
+    lambda run, after: (
+        RunEvent.objects.filter(run=run, seq__gt=after)
+        .order_by("seq")
+        .values_list(*_COLUMNS)[:_FEW]
+    ),
+    BigIntegerField(),
+    BigIntegerField(),
+)
+
+
+def read_page(run_id: UUID, after: int) -> Page:
     """Return the next events of a run.
 
     A page is bounded in rows and in size, so that a reader that stops in the middle
     holds little.
     """
     # The row first: what had ended by now is complete in the second query.
-    run = AgentRun.objects.filter(pk=run_key).only("public_id", "status", "last_seq")
-    found = run.first()
+    found = _position_of.first(run_id)
     if found is None:
-        return Page([], is_last=True, is_end=True)  # retention took it
-    rows = RunEvent.objects.filter(run_id=run_key, seq__gt=after).order_by("seq")
-    if found.last_seq - after > _FEW:
-        rows = rows.filter(seq__lte=_page_end(rows))
+        return Page(None, [], is_last=True, is_end=True)
+    run_key, status, last_seq = found
+    if last_seq - after <= _FEW:
+        rows = _few_events(run_key, after)
     else:
-        rows = rows[:_PAGE]
-    events = [event_of(found.public_id, row) for row in rows]
-    is_last = (events[-1].seq if events else after) >= found.last_seq
-    return Page(events, is_last, is_end=is_last and found.is_terminal)
+        later = RunEvent.objects.filter(run_id=run_key, seq__gt=after).order_by("seq")
+        rows = list(later.filter(seq__lte=_page_end(later)).values_list(*_COLUMNS))
+    events = [event_of(run_id, *row) for row in rows]
+    is_last = (events[-1].seq if events else after) >= last_seq
+    return Page(run_key, events, is_last, is_end=is_last and status in TERMINAL)
 
 
 def _page_end(rows: QuerySet[RunEvent]) -> int:
@@ -183,18 +202,14 @@ def _page_end(rows: QuerySet[RunEvent]) -> int:
     return last
 
 
-def event_of(run_id: UUID, row: RunEvent) -> LiveEvent:
+def event_of(
+    run_id: UUID, seq: int, kind: str, data: dict[str, Any], created_at: datetime
+) -> LiveEvent:
     """Return a ledger row as streams carry it (contract, SSE)."""
-    document = document_of(run_id, row)
-    return LiveEvent(row.seq, document, json.dumps(document, ensure_ascii=False))
+    document = live_document(run_id, seq, kind, data, created_at)
+    return LiveEvent(seq, document, json.dumps(document, ensure_ascii=False))
 
 
 def document_of(run_id: UUID, row: RunEvent) -> dict[str, Any]:
     """Return the members of an event."""
-    return {
-        "run_id": str(run_id),
-        "seq": row.seq,
-        "type": row.type,
-        "data": row.data,
-        "created_at": row.created_at.isoformat(),
-    }
+    return live_document(run_id, row.seq, row.type, row.data, row.created_at)

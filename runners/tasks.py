@@ -1,21 +1,25 @@
 """Celery tasks of runs: a handover to the worker's one loop, nothing more."""
 
+from typing import Any
+
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
 from runners.engine.process import engine_process
-from runners.wakes import EXECUTE_RUN
+from runners.wakes import EXECUTE_RUNS, RUNS
 
 
-@shared_task(name=EXECUTE_RUN, queue="runs", ignore_result=True)
-def execute_run(run_id: int) -> None:
-    """Offer the run to this process's engine."""
-    engine_process().offer(run_id)
+@shared_task(name=EXECUTE_RUNS, queue=RUNS, ignore_result=True)
+def execute_runs(run_ids: list[int]) -> None:
+    """Offer the runs to this process's engine."""
+    engine_process().offer(run_ids)
 
 
 @worker_ready.connect
-def _start_engine(**_: object) -> None:
-    engine_process().start()
+def _start_engine(sender: Any, **_: object) -> None:
+    # A project's other workers import these tasks too, and carry no runs.
+    if RUNS in sender.app.amqp.queues.consume_from:
+        engine_process().start()
 
 
 @worker_shutting_down.connect

@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.contrib.auth.models import Group
+from django.db import connection, connections
 from rest_framework.test import APIClient
 
+from langbot.lib.db import shutdown_all
 from tests.environment import ENVIRONMENT, half
 from tests.factories import AgentFactory, WorkspaceFactory
 
@@ -55,6 +58,15 @@ def chromium_path():
     return chromium()
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """End what threads still have open before the test database is dropped."""
+    yield
+    with django_db_blocker.unblock():
+        shutdown_all()
+        SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
 @pytest.fixture
 def workspace(db):
     """The workspace `default`."""
@@ -69,8 +81,9 @@ def agent(workspace):
 
 @pytest.fixture
 def user(workspace):
-    """A member of `workspace` without any rights in the admin."""
+    """A member of `workspace`, in the group `admins`, that no admin page lets in."""
     member = get_user_model().objects.create_user("ada", password="ada's password")
+    member.groups.add(Group.objects.get(name="admins"))
     workspace.memberships.create(user=member)
     return member
 

@@ -4,22 +4,25 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.actions import delete_selected
 from django.core.exceptions import ValidationError
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import get_language, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from agents.admin.bindings import BindingInline
+from agents.admin.comparing import ComparingAdmin
 from agents.admin.growing import GrowingAdmin
-from agents.admin.registry import runner_choices
-from agents.admin.versions import VersionInline
+from agents.admin.insight import page_context
+from agents.admin.registry import RunnerState, runner_choices, with_runner
+from agents.admin.trial import TrialAdmin
 from agents.bindings import delete_binding, save_binding
 from agents.forms import AgentForm
 from agents.models import Agent, AgentBinding, RunnerDescriptor
+from agents.registry.config_items import localized
 from agents.services import (
     archive_agent,
     is_used,
@@ -28,7 +31,9 @@ from agents.services import (
     save_agent,
     unarchive_agent,
 )
+from langbot.core.access import visible_rows
 from langbot.core.admin import author_of
+from langbot.core.retiring import RetiringAdmin, Use
 from langbot.lib import admin as look
 
 VIEW_FIELDSETS: Any = [
@@ -56,9 +61,16 @@ VIEW_FIELDSETS: Any = [
 ]
 
 
+def _count_of(model: type[AgentBinding]) -> Coalesce:
+    """Return how many rows an agent has, without grouping its own columns."""
+    rows = model.objects.filter(agent=OuterRef("pk")).order_by().values("agent")
+    return Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0)
+
+
 @admin.register(Agent)
-class AgentAdmin(GrowingAdmin):
+class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
     form = AgentForm
+    change_form_template = "admin/langbot_agents/agent.html"
     grown_title = _("How is the runner set up?")
     list_display = ["name", "slug", "workspace", "runner", "state", "bound", "version"]
     list_filter = ["enabled", "workspace"]
@@ -66,7 +78,7 @@ class AgentAdmin(GrowingAdmin):
     search_fields = ["name", "slug", "runner_id"]
     autocomplete_fields = ["workspace", "owner"]
     prepopulated_fields = {"slug": ["name"]}
-    inlines = [BindingInline, VersionInline]
+    inlines = [BindingInline]
     actions = ["enable", "disable", "archive", "unarchive", "delete_selected"]
     fieldsets = [
         (
@@ -95,6 +107,7 @@ class AgentAdmin(GrowingAdmin):
         (
             _("What may it use?"),
             {
+                "classes": ["collapse"],
                 "fields": [
                     "resource_models",
                     "resource_tools",
@@ -102,19 +115,23 @@ class AgentAdmin(GrowingAdmin):
                     "resource_plugin_storage",
                     "resource_workspace_storage",
                     "resource_artifacts",
-                ]
+                ],
             },
         ),
-        (_("What does it remember?"), {"fields": ["state_enabled", "state_scopes"]}),
+        (
+            _("What does it remember?"),
+            {"classes": ["collapse"], "fields": ["state_enabled", "state_scopes"]},
+        ),
         (
             _("How does it reply?"),
             {
+                "classes": ["collapse"],
                 "fields": [
                     "delivery_reply",
                     "delivery_streaming",
                     "delivery_maximum",
                     "delivery_ambiguous",
-                ]
+                ],
             },
         ),
         (
@@ -133,7 +150,9 @@ class AgentAdmin(GrowingAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).annotate(bindings_count=Count("bindings"))
+        return with_runner(super().get_queryset(request)).annotate(
+            bindings_count=_count_of(AgentBinding)
+        )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None or self.has_change_permission(request, obj):
@@ -157,9 +176,18 @@ class AgentAdmin(GrowingAdmin):
     ) -> Any:
         form = super().get_form(request, obj, *change, **kwargs)
         form.base_fields["runner_id"].choices = runner_choices(
-            get_language() or "en", keep=obj.runner_id if obj else ""
+            request.user, get_language() or "en", keep=obj.runner_id if obj else ""
         )
         return form
+
+    def choice_of(self, request: HttpRequest, obj: Any) -> str:
+        choice = super().choice_of(request, obj)
+        if obj is not None and obj.runner_id == choice:
+            return choice
+        # The settings of another workspace's runner are nobody else's to see.
+        runners = RunnerDescriptor.objects.filter(runner_id=choice)
+        seen = visible_rows(request.user, runners, shared=True)
+        return choice if seen.exists() or not runners.exists() else ""
 
     def schema_of(self, choice: str) -> list[dict[str, Any]]:
         runner = RunnerDescriptor.objects.filter(runner_id=choice).first()
@@ -169,8 +197,13 @@ class AgentAdmin(GrowingAdmin):
         return mask_config(obj.runner_config)
 
     @admin.display(description=_("runner"), ordering="runner_id")
-    def runner(self, agent: Agent) -> str:
-        return agent.runner_id.removeprefix("plugin:")
+    def runner(self, agent: Any) -> str:
+        label = localized(agent.runner_label, get_language() or "en")
+        name = label or agent.runner_id.removeprefix("plugin:")
+        if agent.runner_state == RunnerState.ONLINE:
+            return str(name)
+        state = RunnerState(agent.runner_state)
+        return format_html("{} {}", name, look.badge(state.label, look.BAD))
 
     @admin.display(description=_("state"), ordering="enabled")
     def state(self, agent: Agent) -> str:
@@ -190,60 +223,27 @@ class AgentAdmin(GrowingAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        agent = context.get("original")
-        if request.method == "GET" and agent is not None and agent.archived_at:
-            notice = _(
-                "This agent is archived: it answers nothing. In the list of agents, "
-                "the action “Restore archived agents” brings it back."
-            )
-            self.message_user(request, notice, messages.WARNING)
+        if context.get("original") is not None:
+            # The form may have changed its own copy already.
+            context |= page_context(Agent.objects.get(pk=context["original"].pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        # Versions, bindings and runs follow their agent; nobody may delete them alone.
-        to_archive = _("%(agent)s (has runs, so it is archived instead)")
-        named = [
-            to_archive % {"agent": agent} if is_used(agent) else str(agent)
-            for agent in objs
-        ]
-        refused = set() if self.has_delete_permission(request) else {_("agent")}
-        return named, {_("agents"): len(named)}, refused, []
+    def uses_of(self, row: Agent) -> list[Use]:
+        if not is_used(row):
+            return []  # versions and bindings go with it
+        runs = reverse("admin:langbot_runners_agentrun_changelist")
+        return [Use(_("its runs"), f"{runs}?agent__id__exact={row.pk}")]
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        remove_agent(obj, author=author_of(request))
+    def remove(self, row: Agent, author: str) -> bool:
+        return remove_agent(row, author=author)
 
-    def response_delete(
-        self, request: HttpRequest, obj_display: str, obj_id: Any
-    ) -> HttpResponse:
-        if not Agent.objects.filter(pk=obj_id).exists():
-            return super().response_delete(request, obj_display, obj_id)
-        self._say_removed(request, deleted=0, archived=1)
-        there = reverse("admin:langbot_agents_agent_changelist")
-        return HttpResponseRedirect(there)
-
-    @admin.action(description=_("Delete selected agents"), permissions=["delete"])
-    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Agent]) -> Any:
-        if not request.POST.get("post"):
-            return delete_selected(self, request, queryset)  # asks first
-        gone = [remove_agent(agent, author=author_of(request)) for agent in queryset]
-        self._say_removed(request, deleted=sum(gone), archived=gone.count(False))
-        return None
-
-    def _say_removed(
-        self, request: HttpRequest, *, deleted: int, archived: int
-    ) -> None:
-        if deleted:
-            done = ngettext(
-                "%(count)d agent deleted.", "%(count)d agents deleted.", deleted
-            )
-            self.message_user(request, done % {"count": deleted}, messages.SUCCESS)
-        if archived:
-            done = ngettext(
-                "%(count)d agent has runs: it is archived, its runs stay.",
-                "%(count)d agents have runs: they are archived, their runs stay.",
-                archived,
-            )
-            self.message_user(request, done % {"count": archived}, messages.WARNING)
+    def retired_message(self, count: int) -> str:
+        done = ngettext(
+            "%(count)d agent has runs: it is archived, its runs stay.",
+            "%(count)d agents have runs: they are archived, their runs stay.",
+            count,
+        )
+        return done % {"count": count}
 
     def save_formset(
         self, request: HttpRequest, form: Any, formset: Any, change: Any

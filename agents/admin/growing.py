@@ -8,19 +8,30 @@ from django.utils.translation import gettext_lazy as _
 
 from agents.forms import GROWN_FOR, PREFIX, GrowingForm
 from agents.registry.config_schema import form_fields
-from langbot.core.admin import AuditedAdmin
-from langbot.lib.admin import dress
+from langbot.core.access import visible_rows
+from langbot.core.conflicts import KEEP, THEIRS, ConflictAdmin
+from langbot.core.models import Workspace
+from langbot.lib import admin as look
 
 # Found by `langbot_admin/admin.js`, which swaps this fieldset when the choice changes.
 GROWN_CLASS = "lb-grown"
 
 
-class GrowingAdmin(AuditedAdmin):
+class PageMedia(look.Media):
+    """Assets of the pages of agents and of what they are set up with."""
+
+    css = {"all": ["langbot_admin/agents.css"]}
+    js = ["langbot_admin/prompt.js"]
+
+
+class GrowingAdmin(ConflictAdmin):
     """Shows the fields of the schema that belongs to the chosen value.
 
     The choice is the posted one, that of `?<field>=` (the script asks so for another
     choice's settings), or the stored one.
     """
+
+    Media = PageMedia
 
     form: type[GrowingForm]
     grown_after: ClassVar[int] = 2  # fieldsets that come before the settings
@@ -41,10 +52,17 @@ class GrowingAdmin(AuditedAdmin):
     def choice_of(self, request: HttpRequest, obj: Any) -> str:
         """Return the choice whose settings this request is about."""
         name = self.form.grows_from
+        stored = str(getattr(obj, name)) if obj is not None else ""
         if request.method == "POST":
-            return request.POST.get(name, "")
-        stored = getattr(obj, name) if obj is not None else ""
+            keeps = request.POST.get(KEEP + name, "")
+            return stored if keeps == THEIRS else request.POST.get(name, "")
         return request.GET.get(name, stored)
+
+    def places_of(self, request: HttpRequest, obj: Any) -> Any:
+        """Return the row's workspace, for a new one those that it may come to."""
+        if obj is not None:
+            return obj.workspace
+        return visible_rows(request.user, Workspace.objects.all())
 
     def grown_fields(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Return the fields of the choice, by their name in the form."""
@@ -54,7 +72,7 @@ class GrowingAdmin(AuditedAdmin):
             self.schema_of(choice),
             get_language() or "en",
             values=self.stored_settings(obj) if same else {},
-            workspace=getattr(obj, "workspace", None),
+            workspace=self.places_of(request, obj),
         )
         return {PREFIX + name: field for name, field in fields.items()}
 
@@ -62,9 +80,10 @@ class GrowingAdmin(AuditedAdmin):
         self, request: HttpRequest, obj: Any = None, *change: Any, **kwargs: Any
     ) -> Any:
         fields = self.grown_fields(request, obj)
-        dress(fields.values())
+        look.dress(fields.values())
         base: Any = self.form
-        kwargs["form"] = type(base.__name__, (base,), fields)
+        places = {"places": self.places_of(request, obj)}
+        kwargs["form"] = type(base.__name__, (base,), {**fields, **places})
         form: Any = super().get_form(request, obj, *change, **kwargs)
         form.base_fields[GROWN_FOR].initial = self.choice_of(request, obj)
         return form

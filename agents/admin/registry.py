@@ -5,7 +5,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    CharField,
+    Exists,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextChoices,
+    Value,
+    When,
+)
 from django.http import HttpRequest
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +26,7 @@ from agents.choices import ConnectionStatus
 from agents.models import PluginConnection, PluginToken, RunnerDescriptor
 from agents.registry.config_items import localized
 from agents.registry.tokens import create_plugin_token
+from langbot.core.access import visible_rows
 from langbot.core.admin import AuditedAdmin, TokenAdmin, author_of
 from langbot.core.audit import record_act
 from langbot.lib import admin as look
@@ -27,11 +40,43 @@ def online_runner_ids() -> set[str]:
     return {runner for runners in lists for runner in runners}
 
 
-def runner_choices(language: str, *, keep: str = "") -> list[tuple[str, Any]]:
-    """Return every runner with its label and state; `keep` is offered in any case."""
+class RunnerState(TextChoices):
+    """Whether a runner can carry runs now."""
+
+    ONLINE = "online", _("online")
+    OFFLINE = "offline", _("offline")
+    OFF = "off", _("switched off")
+    REFUSED = "refused", _("refused")
+    UNKNOWN = "unknown", _("never connected")
+
+
+def with_runner(agents: QuerySet[Any]) -> QuerySet[Any]:
+    """Add `runner_label` (translations) and `runner_state` to agents."""
+    runner = RunnerDescriptor.objects.filter(runner_id=OuterRef("runner_id"))
+    state = Case(
+        When(Exists(runner.exclude(last_error="")), then=Value(RunnerState.REFUSED)),
+        When(Exists(runner.filter(enabled=False)), then=Value(RunnerState.OFF)),
+        When(~Exists(runner), then=Value(RunnerState.UNKNOWN)),
+        When(runner_id__in=online_runner_ids(), then=Value(RunnerState.ONLINE)),
+        default=Value(RunnerState.OFFLINE),
+        output_field=CharField(),
+    )
+    label = Subquery(runner.values("label")[:1])
+    annotated: QuerySet[Any] = agents.annotate(runner_label=label, runner_state=state)
+    return annotated
+
+
+def runner_choices(
+    user: Any, language: str, *, keep: str = ""
+) -> list[tuple[str, Any]]:
+    """Return the runners that a person may choose, with their labels and states.
+
+    `keep` is offered in any case.
+    """
     online = online_runner_ids()
     choices: list[tuple[str, Any]] = []
-    for runner in RunnerDescriptor.objects.select_related("workspace"):
+    rows = RunnerDescriptor.objects.select_related("workspace")
+    for runner in visible_rows(user, rows, shared=True):
         if not runner.enabled and runner.runner_id != keep:
             continue
         label = localized(runner.label, language) or runner.runner_id
@@ -48,6 +93,7 @@ def runner_choices(language: str, *, keep: str = "") -> list[tuple[str, Any]]:
 
 @admin.register(RunnerDescriptor)
 class RunnerDescriptorAdmin(AuditedAdmin):
+    shares_rows = True  # those that ship serve every workspace
     list_display = [
         "title",
         "plugin",
@@ -152,8 +198,13 @@ class RunnerDescriptorAdmin(AuditedAdmin):
         for runner in runners:
             with transaction.atomic():
                 RunnerDescriptor.objects.filter(pk=runner.pk).update(enabled=on)
-                act = "enabled" if on else "disabled"
-                record_act(author_of(request), act, runner)
+                record_act(
+                    author_of(request),
+                    "enabled" if on else "disabled",
+                    runner,
+                    before={"enabled": not on},
+                    after={"enabled": on},
+                )
         done = ngettext(
             "%(count)d runner changed.", "%(count)d runners changed.", len(runners)
         )

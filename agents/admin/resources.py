@@ -2,19 +2,25 @@
 
 from typing import Any
 
-from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext_lazy, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from agents.admin.growing import PageMedia
 from agents.models import Model, ModelProvider
-from langbot.core.admin import AuditedAdmin
+from agents.resources.defaults import fill_first_selector
+from agents.resources.removing import agents_with, remove_model, remove_provider
+from langbot.core.admin import author_of
+from langbot.core.conflicts import OPENED, ConflictAdmin, ConflictForm
+from langbot.core.retiring import RetiringAdmin, Use
 from langbot.lib import admin as look
 from langbot.lib.forms import SecretField
 from langbot.lib.redaction import REDACTED
 
 
-class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+class ProviderForm(ConflictForm):
     """A provider whose key is written, never read."""
 
     api_key = SecretField(label=_("API key"), stored=False)
@@ -23,25 +29,75 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stu
         super().__init__(*args, **kwargs)
         if "api_key" not in self.fields:
             return
-        field = SecretField(label=_("API key"), stored=bool(self.instance.api_key))
+        field = SecretField(
+            label=_("API key"),
+            stored=bool(self.instance.api_key),
+            disabled=self.fields["api_key"].disabled,
+        )
         self.fields["api_key"] = field
         self.initial.pop("api_key", None)
         look.dress([field])
 
     def clean_api_key(self) -> str:
         key = self.cleaned_data.get("api_key") or ""
-        return self.instance.api_key if key == REDACTED else key
+        kept = key == REDACTED or self.fields["api_key"].disabled
+        return self.instance.api_key if kept else key
 
 
-class ModelInline(look.TabularInline):  # type: ignore[type-arg]  # one of two bases
+class ModelForm(ConflictForm):
+    """A model."""
+
+
+def _say_used(model_admin: Any, request: HttpRequest, model: Model) -> None:
+    """Let the first model of a workspace be used at once, and say so (LB-50)."""
+    agent = fill_first_selector(model, author=author_of(request))
+    if agent is not None:
+        text = _("The agent %(agent)s had no model: it uses %(model)s now.")
+        named = {"agent": agent, "model": model}
+        model_admin.message_user(request, text % named, messages.SUCCESS)
+
+
+def _uses_of(*models: Model) -> list[Use]:
+    return [
+        Use(
+            _("Agent %(agent)s") % {"agent": agent},
+            reverse("admin:langbot_agents_agent_change", args=[agent.pk]),
+        )
+        for agent in agents_with(models)
+    ]
+
+
+class _SwitchedOffAdmin(RetiringAdmin, ConflictAdmin):
+    """Has no archive: what agents name is switched off."""
+
+    retire_label = gettext_lazy("Switch it off")
+    retire_text = gettext_lazy(
+        "It is switched off instead of deleted: nobody can use it, what names it stays."
+    )
+
+    kept_text = gettext_lazy("%(object)s (in use: %(uses)s; switched off instead)")
+
+    def retired_message(self, count: int) -> str:
+        done = ngettext(
+            "%(count)d is in use by agents: it is switched off, not deleted.",
+            "%(count)d are in use by agents: they are switched off, not deleted.",
+            count,
+        )
+        return done % {"count": count}
+
+
+class ModelInline(look.TabularInline):
     model = Model
-    fields = ["name", "kind", "context_window_tokens", "enabled"]
+    form = ModelForm
+    fields = ["name", "kind", "context_window_tokens", "enabled", OPENED]
     extra = 0
+    can_delete = False  # on its own page, which says who uses it
     show_change_link = True
 
 
 @admin.register(ModelProvider)
-class ModelProviderAdmin(AuditedAdmin):
+class ModelProviderAdmin(_SwitchedOffAdmin):
+    Media = PageMedia
     form = ProviderForm
     list_display = ["name", "workspace", "kind", "base_url", "has_key", "enabled"]
     list_filter = ["kind", "enabled", "workspace"]
@@ -56,6 +112,19 @@ class ModelProviderAdmin(AuditedAdmin):
             {"fields": ["base_url", "api_key", "timeout_seconds"]},
         ),
     ]
+
+    def uses_of(self, row: ModelProvider) -> list[Use]:
+        return _uses_of(*row.models.all())
+
+    def remove(self, row: ModelProvider, author: str) -> bool:
+        return remove_provider(row, author=author)
+
+    def save_formset(
+        self, request: HttpRequest, form: Any, formset: Any, change: Any
+    ) -> None:
+        super().save_formset(request, form, formset, change)
+        for model in formset.new_objects:
+            _say_used(self, request, model)
 
     @admin.display(description=_("API key"), boolean=True)
     def has_key(self, provider: ModelProvider) -> bool:
@@ -76,7 +145,9 @@ class ModelProviderAdmin(AuditedAdmin):
 
 
 @admin.register(Model)
-class ModelAdmin(AuditedAdmin):
+class ModelAdmin(_SwitchedOffAdmin):
+    Media = PageMedia
+    form = ModelForm
     list_display = ["name", "provider", "kind", "context_window_tokens", "enabled"]
     list_filter = ["kind", "enabled"]
     list_select_related = ["provider"]
@@ -89,3 +160,14 @@ class ModelAdmin(AuditedAdmin):
             {"fields": ["context_window_tokens", "extra_args"]},
         ),
     ]
+
+    def uses_of(self, row: Model) -> list[Use]:
+        return _uses_of(row)
+
+    def remove(self, row: Model, author: str) -> bool:
+        return remove_model(row, author=author)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
+        super().save_model(request, obj, form, change)
+        if not change:
+            _say_used(self, request, obj)

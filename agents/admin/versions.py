@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.forms.models import BaseInlineFormSet
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
@@ -15,24 +14,6 @@ from agents.models import AgentVersion
 from agents.services import restore_version
 from langbot.core.admin import author_of
 from langbot.lib import admin as look
-
-SHOWN_VERSIONS = 20  # on the agent's page; all of them have a list of their own
-
-
-class VersionFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # generic in stubs
-    """The latest versions: an agent may have thousands."""
-
-    def get_queryset(self) -> Any:
-        latest = self.instance.version - SHOWN_VERSIONS
-        return super().get_queryset().filter(number__gt=latest)
-
-
-class VersionInline(look.RecordInline):
-    model = AgentVersion
-    formset = VersionFormSet
-    fields = ["number", "author", "created_at"]
-    readonly_fields = ["number", "author", "created_at"]
-    verbose_name_plural = _("latest versions")
 
 
 @admin.register(AgentVersion)
@@ -67,11 +48,11 @@ class AgentVersionAdmin(look.RecordAdmin):
 
     def restore_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Make the agent what it was in this version."""
-        version = get_object_or_404(AgentVersion, pk=pk)
+        version = get_object_or_404(self.get_queryset(request), pk=pk)
         here = reverse("admin:langbot_agents_agentversion_change", args=[pk])
-        if request.method != "POST" or not request.user.has_perm(
-            "langbot_agents.change_agent"
-        ):
+        if not request.user.has_perm("langbot_agents.change_agent"):
+            raise PermissionDenied
+        if request.method != "POST":
             return HttpResponseRedirect(here)
         try:
             agent = restore_version(

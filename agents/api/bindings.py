@@ -7,25 +7,28 @@ from django.apps import apps
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.api.references import AgentReference, reference_to
+from agents.api.resolving import ResolveActions
+from agents.bindings import EVENT_PATTERN
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
 from agents.services import delete_binding, save_binding
 from langbot.core.access import author_of
+from langbot.core.api.permissions import check_global
 from langbot.core.models import Workspace
-from langbot.core.rest import ObjectField, StrictModelSerializer, WorkspaceViewSet
+from langbot.core.rest import ObjectField, StrictModelSerializer
 
 
 class BindingSerializer(StrictModelSerializer[AgentBinding]):
     id = serializers.UUIDField(source="public_id", read_only=True)
     agent = AgentReference()
     event_pattern = serializers.RegexField(
-        r"\A[\w.*?:-]+\Z", max_length=100, required=False
+        EVENT_PATTERN, max_length=100, required=False
     )
     filters = ObjectField(required=False)
     # SQLite would take any number.
@@ -56,8 +59,8 @@ class BindingSerializer(StrictModelSerializer[AgentBinding]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         scope = attrs.get("scope", getattr(self.instance, "scope", None))
-        if scope == BindingScope.GLOBAL and not self.context["request"].user.is_staff:
-            raise PermissionDenied(_("Only staff may bind every workspace."))
+        if scope == BindingScope.GLOBAL:
+            check_global(self.context["request"])
         reference = attrs.get("scope_ref", getattr(self.instance, "scope_ref", ""))
         if scope == BindingScope.BOT and reference:
             _check_bot(self.context["view"].workspace, reference)
@@ -79,20 +82,25 @@ class BindingSerializer(StrictModelSerializer[AgentBinding]):
 def _check_bot(workspace: Workspace | None, slug: str) -> None:
     # By name: `platforms` is a layer above this app.
     bots = apps.get_model("langbot_platforms", "Bot")._default_manager
-    if not bots.filter(workspace=workspace, slug=slug).exists():
+    mine = bots.filter(workspace=workspace, slug=slug, archived_at=None)
+    if not mine.exists():
         raise serializers.ValidationError({"scope_ref": [_("There is no such bot.")]})
 
 
 class BindingFilters(serializers.Serializer[Any]):
-    agent = serializers.CharField(required=False, max_length=100)
+    agent = serializers.CharField(
+        required=False, max_length=100, help_text="An id or a slug."
+    )
     scope = serializers.ChoiceField(required=False, choices=BindingScope.choices)
     scope_ref = serializers.CharField(required=False, max_length=100)
+    event_pattern = serializers.CharField(required=False, max_length=100)
+    priority = serializers.IntegerField(
+        required=False, min_value=-(2**31), max_value=2**31 - 1
+    )
     enabled = serializers.BooleanField(required=False, allow_null=True, default=None)
 
 
-class BindingViewSet(
-    mixins.RetrieveModelMixin, mixins.ListModelMixin, WorkspaceViewSet[AgentBinding]
-):
+class BindingViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, ResolveActions):
     """Which agent answers which events; two that would tie are refused."""
 
     queryset = AgentBinding.objects.select_related("agent").filter(
@@ -101,6 +109,12 @@ class BindingViewSet(
     serializer_class = BindingSerializer
     filter_serializer = BindingFilters
     workspace_field = "agent__workspace"
+    orderings = {
+        "priority": "priority",
+        "scope": "scope",
+        "event_pattern": "event_pattern",
+        "created_at": "created_at",
+    }
 
     def filter_rows(
         self, queryset: QuerySet[AgentBinding], given: dict[str, Any]
@@ -113,7 +127,9 @@ class BindingViewSet(
             **{name: value for name, value in given.items() if value is not None}
         )
 
+    @extend_schema(responses={201: BindingSerializer})
     def create(self, request: Request) -> Response:
+        """Bind an agent; one that would tie with another is refused."""
         self.required_workspace()
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -121,12 +137,14 @@ class BindingViewSet(
         return Response(serializer.data, status=201)
 
     def partial_update(self, request: Request, id: UUID) -> Response:
+        """Change a binding."""
         return self.change(partial=True)
 
     def destroy(self, request: Request, id: UUID) -> Response:
+        """Delete a binding; the runs it began stay."""
         with transaction.atomic():
             binding = self.lock_object()
-            if binding.scope == BindingScope.GLOBAL and not request.user.is_staff:
-                raise PermissionDenied(_("Only staff may bind every workspace."))
+            if binding.scope == BindingScope.GLOBAL:
+                check_global(request)
             delete_binding(binding, author=author_of(request))
         return Response(status=204)

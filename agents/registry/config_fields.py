@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
@@ -31,11 +32,15 @@ from langbot.lib.forms import LinesField, ReadableJSONField, SecretField
 FALLBACKS = 3  # rows offered; a longer stored chain gets as many as it has
 
 
+# One workspace, several, or all of them.
+Places = Workspace | QuerySet[Workspace] | None
+
+
 class _Builder:
     """Makes the field of one item, knowing the stored values and the models."""
 
     def __init__(
-        self, language: str, values: Mapping[str, Any], workspace: Workspace | None
+        self, language: str, values: Mapping[str, Any], workspace: Places
     ) -> None:
         self.language = language
         self.values = values
@@ -77,24 +82,26 @@ def form_fields(
     language: str,
     *,
     values: Mapping[str, Any] | None = None,
-    workspace: Workspace | None = None,
+    workspace: Places = None,
 ) -> dict[str, forms.Field]:
     """Return one typed field per schema entry, by its name, in the schema's order.
 
     `values` is the stored configuration: initial values, and what the fields must be
-    able to hold. Model selectors offer the enabled models of `workspace`, or of all.
+    able to hold. Model selectors offer the enabled models of `workspace` (one or
+    several), or of all.
     """
     builder = _Builder(language, values or {}, workspace)
     return {item.name: builder.build(item) for item in read_schema(schema)}
 
 
-def model_choices(kind: str, workspace: Workspace | None = None) -> Choices:
-    """Return (public id, label) of the enabled models of a kind."""
+def model_choices(kind: str, places: Places = None) -> Choices:
+    """Return (public id, label) of the enabled models of a kind in these workspaces."""
     models = Model.objects.filter(
         kind=kind, enabled=True, provider__enabled=True
     ).select_related("provider__workspace")
-    if workspace is not None:
-        models = models.filter(provider__workspace=workspace)
+    if places is not None:
+        wanted = [places] if isinstance(places, Workspace) else places
+        models = models.filter(provider__workspace__in=wanted)
     several = len({model.provider.workspace_id for model in models}) > 1
     return [
         (
@@ -165,7 +172,7 @@ def _prompt(builder: _Builder, item: ConfigItem, value: Any) -> forms.Field:
         return _json(builder, item, value)
     base = builder.base(item)
     base["help_text"] = base["help_text"] or _("A message left empty is dropped.")
-    return PromptField(messages=len(value or ()), **base)
+    return PromptField(**base)
 
 
 def _is_editable_prompt(value: Any) -> bool:

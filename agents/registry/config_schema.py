@@ -181,6 +181,18 @@ _CHECKS: dict[str, Callable[[ConfigItem, Any], Any]] = {
 }
 
 
+def without_required_secrets(schema: Any) -> list[dict[str, Any]]:
+    """Return the schema for a configuration whose secrets people enter later."""
+    entries = schema if isinstance(schema, list) else []
+    return [
+        {**entry, "required": False}
+        if ConfigItem.read(entry).is_secret
+        else dict(entry)
+        for entry in entries
+        if isinstance(entry, Mapping)
+    ]
+
+
 def selected_models(
     schema: list[dict[str, Any]], config: Mapping[str, Any]
 ) -> set[str]:
@@ -201,4 +213,5 @@ __all__ = [
     "read_schema",
     "selected_models",
     "validate_config",
+    "without_required_secrets",
 ]

@@ -1,9 +1,11 @@
 """Form fields of runner settings that no single HTML input covers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -17,6 +19,7 @@ ROLES: Choices = [
     ("user", _("User")),
     ("assistant", _("Assistant")),
 ]
+MOST_MESSAGES = 200  # of one prompt
 
 
 class OptionalBooleanField(forms.BooleanField):
@@ -44,11 +47,18 @@ class ModelChainWidget(forms.MultiWidget):
     def decompress(self, value: Any) -> list[Any]:
         return model_chain(value)
 
+    def render(
+        self, name: str, value: Any, attrs: Any = None, renderer: Any = None
+    ) -> SafeString:
+        parts = super().render(name, value, attrs, renderer)
+        return format_html('<div class="lb-stack">{}</div>', parts)
+
 
 class ModelChainField(forms.MultiValueField):
     """`{"primary", "fallbacks"}` of wire 4."""
 
     def __init__(self, *, choices: Choices, fallbacks: int = 3, **kwargs: Any) -> None:
+        self.offered = choices
         offered = [("", ""), *choices]
         fields = [
             forms.ChoiceField(choices=offered, required=False)
@@ -61,61 +71,134 @@ class ModelChainField(forms.MultiValueField):
             **kwargs,
         )
 
+    def describe(self, value: Any) -> str:
+        """Return the models' names, one per line."""
+        names = {name: str(label) for name, label in self.offered}
+        chosen = [names.get(one, one) for one in model_chain(value) if one]
+        return "\n".join(chosen) or "—"
+
     def compress(self, data_list: Sequence[str]) -> dict[str, Any]:
         primary, *fallbacks = [*data_list] or [""]
         chosen = dict.fromkeys(model for model in fallbacks if model)
         return {"primary": primary or "", "fallbacks": list(chosen)}
 
 
-class MessageWidget(forms.MultiWidget):
-    """One message of a prompt: its role and its text."""
-
-    def __init__(self, rows: int) -> None:
-        role = forms.Select(attrs={"aria-label": _("Role")}, choices=ROLES)
-        text = forms.Textarea(attrs={"rows": rows, "aria-label": _("Text")})
-        super().__init__([role, text])
-
-    def decompress(self, value: Any) -> list[Any]:
-        return [value["role"], value["content"]] if value else ["system", ""]
-
-
-class MessageField(forms.MultiValueField):
-    """One message; without text it is no message."""
-
-    def __init__(self, rows: int) -> None:
-        role = forms.ChoiceField(choices=ROLES, required=False)
-        text = forms.CharField(required=False, strip=False)
-        super().__init__([role, text], widget=MessageWidget(rows), required=False)
-
-    def compress(self, data_list: Sequence[str]) -> dict[str, str] | None:
-        if len(data_list) < 2 or not data_list[1].strip():  # noqa: PLR2004  role, text
-            return None
-        role, content = data_list
-        return {"role": role, "content": content.replace("\r\n", "\n")}
-
-
 class PromptWidget(forms.MultiWidget):
-    """The messages of a prompt and one empty row to add another."""
+    """The messages of a prompt, each with its role; an empty one adds another.
+
+    Any number is taken back: `langbot_admin/prompt.js` adds, moves and removes them.
+    """
+
+    def __init__(self) -> None:
+        role = forms.Select(choices=ROLES)
+        super().__init__([role, forms.Textarea(attrs={"spellcheck": "true"})])
 
     def decompress(self, value: Any) -> list[Any]:
-        return list(value or [])
+        return pairs_of(value)
 
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[list[str]]:
+        posted = (f"{name}_{number}" for number in range(MOST_MESSAGES))
+        present = takewhile(lambda one: f"{one}_1" in data, posted)
+        return [
+            [data.get(f"{one}_0", "system"), data.get(f"{one}_1", "")]
+            for one in present
+        ]
 
-class PromptField(forms.MultiValueField):
-    """A list of `{"role", "content"}` messages (wire 4, `prompt-editor`)."""
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return f"{name}_0_1" not in data
 
-    def __init__(self, *, messages: int, **kwargs: Any) -> None:
-        sizes = [6, *[2] * max(messages, 1)]
-        fields = [MessageField(rows) for rows in sizes]
-        super().__init__(
-            fields,
-            widget=PromptWidget([MessageWidget(rows) for rows in sizes]),
-            require_all_fields=False,
-            **kwargs,
+    def id_for_label(self, id_: str, index: str | None = None) -> str:
+        return f"{id_}_0_1" if id_ else id_
+
+    def render(
+        self, name: str, value: Any, attrs: Any = None, renderer: Any = None
+    ) -> SafeString:
+        given = {**self.attrs, **(attrs or {})}
+        rows = [*pairs_of(value), ["system" if not value else "user", ""]]
+        messages = format_html_join(
+            "",
+            "{}",
+            (
+                (self._message(f"{name}_{number}", number, row, given, renderer),)
+                for number, row in enumerate(rows)
+            ),
+        )
+        return format_html(
+            '<div class="lb-prompt" data-lb-prompt="{}" data-lb-add="{}"'
+            ' data-lb-up="{}" data-lb-down="{}" data-lb-remove="{}"{}>{}</div>',
+            name,
+            _("Add a message"),
+            _("Move up"),
+            _("Move down"),
+            _("Remove"),
+            _flat(given, "data-show-field", "data-show-operator", "data-show-value"),
+            messages,
         )
 
-    def compress(self, data_list: Sequence[Any]) -> list[dict[str, str]]:
-        return [message for message in data_list if message]
+    def _message(
+        self, name: str, number: int, row: list[str], given: Any, renderer: Any
+    ) -> SafeString:
+        base = f"{given['id']}_{number}" if given.get("id") else name
+        lines = row[1].count("\n") + len(row[1]) // 80 + 2
+        shared = {"disabled": True} if given.get("disabled") else {}
+        role = {**shared, "id": f"{base}_0", "aria-label": _("Role")}
+        text = {
+            **shared,
+            "id": f"{base}_1",
+            "aria-label": _("Text"),
+            "rows": min(max(lines, 8 if row[1] or not number else 3), 40),
+            "class": f"{self.widgets[1].attrs.get('class', '')} lb-code",
+        }
+        return format_html(
+            '<div class="lb-message" role="group" aria-label="{}">{}{}</div>',
+            _("Message %d") % (number + 1),
+            self.widgets[0].render(f"{name}_0", row[0], role, renderer),
+            self.widgets[1].render(f"{name}_1", row[1], text, renderer),
+        )
+
+
+class PromptField(forms.Field):
+    """A list of `{"role", "content"}` messages (wire 4, `prompt-editor`)."""
+
+    widget = PromptWidget
+
+    def to_python(self, value: Any) -> list[dict[str, str]]:
+        """Return the messages; one without text is none."""
+        return [
+            {"role": role, "content": text}
+            for role, text in pairs_of(value)
+            if text.strip()
+        ]
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        known = {role for role, _label in ROLES}
+        if any(message["role"] not in known for message in value):
+            raise ValidationError(_("Choose a role for each message."))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        same = self.to_python(initial) == self.to_python(data)
+        return not self.disabled and not same
+
+    def describe(self, value: Any) -> str:
+        """Return the messages as one text."""
+        names = {role: str(label) for role, label in ROLES}
+        said = (f"{names.get(role, role)}:\n{text}" for role, text in pairs_of(value))
+        return "\n\n".join(said) or "—"
+
+
+def pairs_of(value: Any) -> list[list[str]]:
+    """Return (role, text) of messages, as stored or as posted."""
+    pairs = [
+        [one["role"], one["content"]] if isinstance(one, Mapping) else list(one)
+        for one in value or ()
+    ]
+    return [[role, text.replace("\r\n", "\n")] for role, text in pairs]
+
+
+def _flat(attrs: Any, *names: str) -> SafeString:
+    found = ((name, attrs[name]) for name in names if name in attrs)
+    return format_html_join("", ' {}="{}"', found)
 
 
 class SuggestingInput(forms.TextInput):

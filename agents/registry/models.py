@@ -7,11 +7,13 @@ from django.utils.translation import gettext_lazy as _
 from agents.choices import ConnectionStatus
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
-from langbot.lib.models import PublicModel
+from langbot.lib.models import NaturalKeyModel, NaturalKeyQuerySet, PublicModel
 
 
-class RunnerDescriptor(models.Model):
+class RunnerDescriptor(NaturalKeyModel):
     """What a plugin said about one of its runners, or why it was refused."""
+
+    NATURAL_KEY = ("runner_id",)
 
     runner_id = models.CharField(_("runner"), max_length=300, unique=True)
     workspace = models.ForeignKey(
@@ -37,6 +39,8 @@ class RunnerDescriptor(models.Model):
     last_error = models.TextField(_("last error"), blank=True)
     last_seen_at = models.DateTimeField(_("last seen"), null=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = NaturalKeyQuerySet["RunnerDescriptor"].as_manager()
 
     class Meta:
         verbose_name = _("runner")

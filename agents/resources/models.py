@@ -7,11 +7,13 @@ from django.utils.translation import gettext_lazy as _
 from agents.choices import ModelKind, ProviderKind
 from langbot.core.models import Workspace
 from langbot.lib.fields import EncryptedTextField
-from langbot.lib.models import PublicModel
+from langbot.lib.models import NaturalKeyModel, NaturalKeyQuerySet, PublicModel
 
 
-class ModelProvider(PublicModel):
+class ModelProvider(PublicModel, NaturalKeyModel):
     """Where models are called; the key is encrypted at rest and never shown."""
+
+    NATURAL_KEY = ("workspace__slug", "name")
 
     workspace = models.ForeignKey(
         Workspace,
@@ -36,6 +38,8 @@ class ModelProvider(PublicModel):
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), default=120)
     enabled = models.BooleanField(_("enabled"), default=True)
 
+    objects = NaturalKeyQuerySet["ModelProvider"].as_manager()
+
     class Meta:
         verbose_name = _("model provider")
         verbose_name_plural = _("model providers")
@@ -50,8 +54,10 @@ class ModelProvider(PublicModel):
         return self.name
 
 
-class Model(PublicModel):
+class Model(PublicModel, NaturalKeyModel):
     """One model of a provider."""
+
+    NATURAL_KEY = ("provider__workspace__slug", "provider__name", "name")
 
     provider = models.ForeignKey(
         ModelProvider,
@@ -70,6 +76,8 @@ class Model(PublicModel):
     )
     extra_args = models.JSONField(_("extra arguments"), default=dict, blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
+
+    objects = NaturalKeyQuerySet["Model"].as_manager()
 
     class Meta:
         verbose_name = _("model")

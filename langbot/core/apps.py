@@ -9,4 +9,14 @@ class CoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.db.models.signals import post_migrate
+
         from langbot import checks  # noqa: F401  registers the system checks
+        from langbot.core import access, audit_chain, retention, roles
+        from langbot.lib import boundary
+
+        boundary.use(access.TenantBoundary())
+        retention.register("audit entries", audit_chain.purge_due)
+        post_migrate.connect(
+            roles.grant_rights, sender=self, dispatch_uid="langbot_core.roles"
+        )

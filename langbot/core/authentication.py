@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import CharField, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from rest_framework.authentication import BaseAuthentication
@@ -12,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from langbot.core.models import ApiToken, Membership
+from langbot.lib.prepared import PreparedQuery
 from langbot.lib.secrets import hash_token
 
 _SCHEMES = {"bearer", "token"}
@@ -34,18 +35,24 @@ class TokenAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def find_token(plain: str) -> ApiToken | None:
-    """Return the active token, marked as used; None for any other text."""
+def _active_tokens(token_hash: Any) -> QuerySet[ApiToken]:
     membership = Membership.objects.filter(
         user=OuterRef("user"), workspace=OuterRef("workspace")
     )
-    token = (
+    return (
         ApiToken.objects.active()
         .select_related("user", "workspace")
         .annotate(is_member=Exists(membership))
-        .filter(token_hash=hash_token(plain))
-        .first()
+        .filter(token_hash=token_hash)
     )
+
+
+_active_token = PreparedQuery(_active_tokens, CharField())
+
+
+def find_token(plain: str) -> ApiToken | None:
+    """Return the active token, marked as used; None for any other text."""
+    token = _active_token.first(hash_token(plain))
     if token is not None:
         _mark_used(token)
     return token

@@ -2,7 +2,8 @@
 
 The key's row is inserted and committed before the work starts, so of two equal
 requests one works and the other is told to come back (409). Only answers that
-changed something are kept; after a refusal the same key may be tried again.
+changed something are kept; after a refusal the same key may be tried again. An answer
+with a secret (`Cache-Control: no-store`) is kept encrypted.
 """
 
 import hashlib
@@ -18,14 +19,17 @@ from rest_framework.response import Response
 
 from langbot.core.access import source_of
 from langbot.core.models import IdempotencyKey
+from langbot.lib.secrets import SecretUnreadableError, decrypt, encrypt
 from langbot.problems import Problem, invalid
 
 HEADER = "Idempotency-Key"
+NO_STORE = "no-store"
 LIFE = timedelta(hours=24)  # contract
 # Work ends long before; an older unanswered row belongs to a process that died.
 ABANDONED = timedelta(seconds=60)
 _KEY_LENGTH = 200
-_KEPT_HEADERS = ("Location", "ETag")
+_KEPT_HEADERS = ("Location", "ETag", "Cache-Control")
+_SEALED = "sealed"
 
 
 class ReplayedError(Exception):
@@ -54,6 +58,8 @@ class Claim:
         }
         data = json.loads(JSONRenderer().render(response.data) or b"null")
         answer = {"data": data, "headers": headers}
+        if headers.get("Cache-Control") == NO_STORE:
+            answer = {_SEALED: encrypt(json.dumps(answer))}
         mine.update(status_code=response.status_code, answer=answer)
 
 
@@ -111,9 +117,19 @@ def _insert(owner: str, key: str, request_hash: str) -> IdempotencyKey | None:
 def _expire(row: IdempotencyKey) -> bool:
     """Remove a row that counts no longer; True when it may be inserted anew."""
     life = ABANDONED if row.status_code is None else LIFE
-    if datetime.now(UTC) - row.created_at < life:
+    if datetime.now(UTC) - row.created_at < life and _is_readable(row):
         return False
     IdempotencyKey.objects.filter(pk=row.pk, created_at=row.created_at).delete()
+    return True
+
+
+def _is_readable(row: IdempotencyKey) -> bool:
+    """Whether the answer can be given again; its key may be listed no longer."""
+    try:
+        if _SEALED in (row.answer or {}):
+            decrypt(row.answer[_SEALED])
+    except SecretUnreadableError:
+        return False
     return True
 
 
@@ -123,8 +139,11 @@ def _answer_known(row: IdempotencyKey, request_hash: str) -> Claim:
         raise Problem(422, "idempotency_key_reused", detail)
     if row.status_code is None:
         raise _busy()
-    response = Response(row.answer["data"], status=row.status_code)
-    for name, value in row.answer["headers"].items():
+    answer = row.answer
+    if _SEALED in answer:
+        answer = json.loads(decrypt(answer[_SEALED]))
+    response = Response(answer["data"], status=row.status_code)
+    for name, value in answer["headers"].items():
         response[name] = value
     response["Idempotency-Replayed"] = "true"
     raise ReplayedError(response)

@@ -1,5 +1,6 @@
 """Tenants, access and the audit trail."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -8,19 +9,30 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
+from langbot.lib.models import (
+    AppendOnlyModel,
+    AppendOnlyQuerySet,
+    NaturalKeyModel,
+    NaturalKeyQuerySet,
+    PublicModel,
+)
 
 
-class Workspace(PublicModel):
+class Workspace(PublicModel, NaturalKeyModel):
     """The tenant boundary of every other row."""
+
+    NATURAL_KEY = ("slug",)
 
     slug = models.SlugField(_("slug"), unique=True)
     name = models.CharField(_("name"), max_length=200)
+
+    objects = NaturalKeyQuerySet["Workspace"].as_manager()
 
     class Meta:
         verbose_name = _("workspace")
         verbose_name_plural = _("workspaces")
         ordering = ["name"]
+        permissions = [("manage_secrets", "Can write keys and other secrets")]
 
     def __str__(self) -> str:
         return self.name
@@ -103,6 +115,120 @@ class ApiToken(PublicModel):
         return f"{self.label} ({self.prefix}…)"
 
 
+class ServiceAccount(PublicModel):
+    """Marks a user that programs act as: no password, no admin, one workspace.
+
+    Made by `langbot.core.accounts`; its groups say what its tokens may do.
+    """
+
+    workspace = models.ForeignKey(
+        Workspace,
+        models.CASCADE,
+        related_name="service_accounts",
+        verbose_name=_("workspace"),
+    )
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="langbot_service_account",
+        verbose_name=_("user"),
+    )
+    name = models.SlugField(_("name"))
+    description = models.CharField(_("description"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("service account")
+        verbose_name_plural = _("service accounts")
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "name"], name="langbot_service_account_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RoleGrant(models.Model):
+    """A permission that a group of ours was given once (`langbot.core.roles`).
+
+    What an admin takes away again stays taken: it is not granted twice.
+    """
+
+    role = models.CharField(max_length=50)
+    permission = models.CharField(max_length=200)
+
+    class Meta:
+        verbose_name = _("granted permission")
+        verbose_name_plural = _("granted permissions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["role", "permission"], name="langbot_role_grant_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.permission}"
+
+
+class AuditSealQuerySet(AppendOnlyQuerySet["AuditSeal"]):
+    def empty(self, now: datetime) -> int:
+        """Forget the digests of segments whose rows retention has removed."""
+        return models.QuerySet.update(self, digests=None, purged_at=now)
+
+
+class AuditSeal(AppendOnlyModel):
+    """One sealed segment of a workspace's audit log, chained to the one before.
+
+    `digests` are `[row id, SHA-256]` in order; `hash` covers them and the hash of the
+    seal before. Retention empties `digests` with the rows, the hash stays.
+    """
+
+    workspace = models.ForeignKey(
+        Workspace,
+        models.PROTECT,
+        null=True,
+        related_name="audit_seals",
+        verbose_name=_("workspace"),
+    )
+    number = models.PositiveIntegerField(_("number"))
+    previous_hash = models.CharField(_("hash before"), max_length=64, blank=True)
+    hash = models.CharField(_("hash"), max_length=64)
+    count = models.PositiveIntegerField(_("entries"))
+    digests: Any = models.JSONField(_("digests"), null=True)
+    last_at = models.DateTimeField(_("latest entry"))
+    created_at = models.DateTimeField(_("sealed"), auto_now_add=True)
+    purged_at = models.DateTimeField(_("removed by retention"), null=True)
+
+    objects = AuditSealQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("audit seal")
+        verbose_name_plural = _("audit seals")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "number"], name="langbot_audit_seal_once"
+            ),
+            # NULL is not equal to itself: acts outside of workspaces have one chain
+            models.UniqueConstraint(
+                fields=["number"],
+                condition=Q(workspace=None),
+                name="langbot_audit_seal_host",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace or '*'} {self.number}"
+
+
+class AuditLogQuerySet(AppendOnlyQuerySet["AuditLog"]):
+    def seal_with(self, seal: AuditSeal) -> int:
+        """Put unsealed rows into a segment: the one change a row ever sees."""
+        return models.QuerySet.update(self.filter(seal=None), seal=seal)
+
+
 class AuditLog(AppendOnlyModel):
     """One act of a person or one configuration change, before and after."""
 
@@ -114,14 +240,29 @@ class AuditLog(AppendOnlyModel):
         verbose_name=_("workspace"),
     )
     actor = models.CharField(_("actor"), max_length=200)
+    source = models.CharField(
+        _("source"),
+        max_length=100,
+        blank=True,
+        help_text=_("The door: admin, rest, command …, host."),
+    )
     action = models.CharField(_("action"), max_length=100)
     object_type = models.CharField(_("object type"), max_length=100)
     object_id = models.CharField(_("object"), max_length=100)
     before = models.JSONField(_("before"), null=True)
     after = models.JSONField(_("after"), null=True)
     created_at = models.DateTimeField(_("time"), auto_now_add=True)
+    # Set once, by the sealing sweep; not part of what is hashed.
+    seal = models.ForeignKey(
+        AuditSeal,
+        models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="rows",
+        verbose_name=_("seal"),
+    )
 
-    objects = AppendOnlyQuerySet["AuditLog"].as_manager()
+    objects = AuditLogQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")
@@ -131,7 +272,14 @@ class AuditLog(AppendOnlyModel):
             # "what happened to this object" on its history page
             models.Index(
                 fields=["object_type", "object_id", "-id"], name="langbot_audit_object"
-            )
+            ),
+            models.Index(fields=["workspace", "-id"], name="langbot_audit_workspace"),
+            # what the sealing sweep asks for every minute; nearly always empty
+            models.Index(
+                fields=["workspace", "id"],
+                condition=Q(seal=None),
+                name="langbot_audit_unsealed",
+            ),
         ]
 
     def __str__(self) -> str:

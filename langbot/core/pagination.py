@@ -1,4 +1,4 @@
-"""Cursor pages `{"next", "previous", "results"}` over any ordering by one unique field.
+"""Cursor pages `{"next", "previous", "results"}` over any ordering.
 
 A cursor names a row by value, so pages stay right while rows come and go, and cost
 the same at any depth. Both links are absolute addresses.
@@ -6,15 +6,20 @@ the same at any depth. Both links are absolute addresses.
 
 import base64
 import binascii
-from typing import Any, TypeVar
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from langbot.lib.text import storable
 from langbot.problems import invalid
 
 Row = TypeVar("Row", bound=Model)
@@ -22,23 +27,79 @@ Row = TypeVar("Row", bound=Model)
 DEFAULT_LIMIT = 50  # LB-73
 MAXIMUM_LIMIT = 200  # contract, lists
 _MAXIMUM_VALUE = 2**63 - 1
+_LINK = {"type": ["string", "null"], "format": "uri"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One direction of one field; `fields` end with one that is unique."""
+
+    name: str
+    fields: tuple[str, ...]
+    descending: bool
+
+    @classmethod
+    def of(cls, field: str, name: str = "") -> Self:
+        """Read `-pk`; ties of a field that `name` names are broken by the key."""
+        plain = field.lstrip("-")
+        fields = (plain, "pk") if name and plain != "pk" else (plain,)
+        return cls(name, fields, field.startswith("-"))
+
+    def reversed(self) -> "Order":
+        """Return the opposite direction."""
+        return Order(self.name, self.fields, not self.descending)
+
+    def apply(
+        self, queryset: QuerySet[Row], position: list[Any] | None
+    ) -> QuerySet[Row]:
+        """Order the rows; with a position, only those that follow it."""
+        if position is not None:
+            queryset = queryset.filter(self._after(position))
+        sign = "-" if self.descending else ""
+        return queryset.order_by(*(sign + field for field in self.fields))
+
+    def _after(self, position: list[Any]) -> Q:
+        comparison = "lt" if self.descending else "gt"
+        after, same = Q(), Q()
+        for field, value in zip(self.fields, position, strict=True):
+            after |= same & Q(**{f"{field}__{comparison}": value})
+            same &= Q(**{field: value})
+        return after
+
+    def position_of(self, row: Any) -> list[Any]:
+        """Return what a cursor keeps of a row."""
+        return [getattr(row, field) for field in self.fields]
+
+    def read_position(self, model: type[Model], values: Any) -> list[Any]:
+        """Return the values as their fields hold them; raises ValidationError."""
+        if not isinstance(values, list) or len(values) != len(self.fields):
+            raise ValidationError("")
+        return [
+            _read_value(model, field, value)
+            for field, value in zip(self.fields, values, strict=True)
+        ]
 
 
 class CursorPage(BasePagination):
-    """Pages by the view's `page_order`, an integer field; `-` for newest first."""
+    """Pages by the view's `page_order`, an integer field; `-` for newest first.
+
+    A view's `orderings` names what `?ordering=` takes: `{"name": "name"}` allows
+    `name` and `-name`. Fields that may be null cannot be ordered by.
+    """
 
     page_order = "-pk"
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: Any = None
     ) -> list[Any]:
-        """Return one page; raises a 400 for a limit or cursor that is none."""
+        """Return one page; raises a 400 for a wrong limit, ordering or cursor."""
         self._url = request.build_absolute_uri()
-        order = getattr(view, "page_order", self.page_order)
-        self._field, self._descending = order.lstrip("-"), order.startswith("-")
+        self._order = _read_order(request, view, self.page_order)
         limit = read_limit(request)
-        backwards, position = _read_cursor(request.query_params.get("cursor"))
-        rows = list(self._ordered(queryset, position, backwards=backwards)[: limit + 1])
+        backwards, position = _read_cursor(request, queryset.model, self._order)
+        self._is_backwards = backwards
+        order = self._order.reversed() if backwards else self._order
+        rows = list(order.apply(queryset, position)[: limit + 1])
         more, rows = len(rows) > limit, rows[:limit]
         if backwards:
             rows.reverse()
@@ -48,20 +109,13 @@ class CursorPage(BasePagination):
         self._previous = self._link("p", rows[:1]) if has_previous else None
         return rows
 
-    def _ordered(
-        self, queryset: QuerySet[Row], position: int | None, *, backwards: bool
-    ) -> QuerySet[Row]:
-        descending = self._descending != backwards
-        if position is not None:
-            comparison = "lt" if descending else "gt"
-            queryset = queryset.filter(**{f"{self._field}__{comparison}": position})
-        return queryset.order_by(("-" if descending else "") + self._field)
-
     def _link(self, direction: str, rows: list[Any]) -> str | None:
         if not rows:
             return None
-        plain = f"{direction}{getattr(rows[0], self._field)}".encode()
-        cursor = base64.urlsafe_b64encode(plain).decode().rstrip("=")
+        content = [direction, self._order.name, *self._order.position_of(rows[0])]
+        # str keeps microseconds, which Django's encoder would cut
+        plain = json.dumps(content, default=str, separators=(",", ":"))
+        cursor = base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
         return replace_query_param(self._url, "cursor", cursor)
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -70,19 +124,31 @@ class CursorPage(BasePagination):
         )
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri"}
         return {
             "type": "object",
             "required": ["next", "previous", "results"],
-            "properties": {"next": link, "previous": link, "results": schema},
+            "properties": {"next": _LINK, "previous": _LINK, "results": schema},
         }
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         limit = {"type": "integer", "minimum": 1, "maximum": MAXIMUM_LIMIT}
-        return [
-            {"name": "cursor", "in": "query", "schema": {"type": "string"}},
-            {"name": "limit", "in": "query", "schema": limit},
+        parameters = [
+            _parameter("cursor", {"type": "string"}, "From `next` or `previous`."),
+            _parameter("limit", limit, "Rows of a page, 50 without it."),
         ]
+        names = [sign + name for name in orderings_of(view) for sign in ("", "-")]
+        if names:
+            choice = {"type": "string", "enum": names}
+            parameters.append(_parameter("ordering", choice, "`-` turns it round."))
+        return parameters
+
+
+def orderings_of(view: Any) -> Mapping[str, str]:
+    """Return what `?ordering=` takes; only a view's main list has any."""
+    if getattr(view, "action", "list") != "list":
+        return {}
+    found: Mapping[str, str] = getattr(view, "orderings", {})
+    return found
 
 
 def read_limit(request: Request) -> int:
@@ -105,15 +171,45 @@ def read_integer(text: str) -> int | None:
     return number if number <= _MAXIMUM_VALUE else None
 
 
-def _read_cursor(given: str | None) -> tuple[bool, int | None]:
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _read_order(request: Request, view: Any, default: str) -> Order:
+    given = request.query_params.get("ordering")
+    known = orderings_of(view)
+    if given is None or not known:
+        return Order.of(getattr(view, "page_order", default))
+    name = given.removeprefix("-")
+    if name not in known:
+        message = _("Choose one of: %(names)s.") % {"names": ", ".join(known)}
+        raise invalid({"ordering": [message]})
+    sign = "-" if given.startswith("-") else ""
+    return Order.of(sign + known[name], given)
+
+
+def _read_cursor(
+    request: Request, model: type[Model], order: Order
+) -> tuple[bool, list[Any] | None]:
+    given = request.query_params.get("cursor")
     if given is None:
         return False, None
     try:
         padded = given.encode("ascii") + b"=" * (-len(given) % 4)
-        plain = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, UnicodeError):
-        plain = ""
-    position = read_integer(plain[1:])
-    if plain[:1] not in {"n", "p"} or position is None:
-        raise invalid({"cursor": [_("This is no cursor of this list.")]})
-    return plain[0] == "p", position
+        content = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        direction, name, *values = content
+        if direction not in {"n", "p"} or name != order.name:
+            raise ValidationError("")
+        return direction == "p", order.read_position(model, values)
+    except (binascii.Error, ValueError, TypeError, RecursionError, ValidationError):
+        raise invalid({"cursor": [_("This is no cursor of this list.")]}) from None
+
+
+def _read_value(model: type[Model], name: str, value: Any) -> Any:
+    """Return a cursor's value as the field holds it; cursors may be forged."""
+    field: Any = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    found = field.to_python(value)
+    too_large = isinstance(found, int) and abs(found) > _MAXIMUM_VALUE
+    if found is None or too_large or storable(found) != found:
+        raise ValidationError("")
+    return found

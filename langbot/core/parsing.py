@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -10,10 +11,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
+from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+
+from langbot.problems import invalid
 
 MAXIMUM_DEPTH = 64  # nested deeper, recursive code would run out of stack
 # PostgreSQL stores neither NUL nor lone surrogates in text.
@@ -68,6 +72,13 @@ def check_storable(value: Any) -> None:
             waiting.extend((part, depth + 1) for part in parts)
 
 
+def check_not_blank(request: Request, names: Iterable[str]) -> None:
+    """Raise a 400 for `?name=`, which REST framework would take for no filter."""
+    blank = [name for name in names if "" in request.query_params.getlist(name)]
+    if blank:
+        raise invalid({name: [_("This may not be blank.")] for name in blank})
+
+
 def read_body(request: HttpRequest) -> None:
     """Read the body once, up to the limit; raises RequestDataTooBig.
 
@@ -100,3 +111,14 @@ class LenientNegotiation(DefaultContentNegotiation):
                 if kind == renderer.media_type:
                     return renderer, renderer.media_type
         return JSONRenderer(), "application/json"
+
+
+class PlainMetadata(BaseMetadata):
+    """What OPTIONS answers; the fields are in the OpenAPI document."""
+
+    def determine_metadata(self, request: Request, view: Any) -> dict[str, Any]:
+        """Return what the view is; the methods are in `Allow`."""
+        return {
+            "name": view.get_view_name(),
+            "description": view.get_view_description(),
+        }

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -20,19 +21,28 @@ from rest_framework.viewsets import GenericViewSet
 
 from langbot.core import idempotency
 from langbot.core.access import workspace_of
-from langbot.core.authentication import HasScope
+from langbot.core.authentication import HasScope, TokenAuthentication
 from langbot.core.models import Workspace
 from langbot.core.pagination import CursorPage
 from langbot.core.parsing import (
     LenientNegotiation,
+    PlainMetadata,
     StrictJSONParser,
+    check_not_blank,
     check_storable,
     read_body,
 )
+from langbot.core.permissions import HasRight
+from langbot.core.throttling import SCOPE, CallThrottle
 from langbot.lib.models import lock_rows
-from langbot.problems import Problem
+from langbot.problems import Problem, problem_handler
 
 Row = TypeVar("Row", bound=Model)
+
+AUTHENTICATION: list[type[BaseAuthentication]] = [
+    TokenAuthentication,
+    SessionAuthentication,
+]
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -87,9 +97,14 @@ class WorkspaceViewSet(GenericViewSet[Row]):
     """Rows of the caller's workspace by public id; those of others do not exist."""
 
     schema = ListSchema()
-    permission_classes = [IsAuthenticated, HasScope]
+    # Named here, because another project has defaults of its own.
+    authentication_classes = AUTHENTICATION
+    permission_classes = [IsAuthenticated, HasScope, HasRight]
+    throttle_classes = [CallThrottle]
+    throttle_scope = SCOPE
     parser_classes = [StrictJSONParser]
     content_negotiation_class = LenientNegotiation
+    metadata_class = PlainMetadata
     pagination_class = CursorPage
     filter_backends = []
     lookup_field = "public_id"
@@ -108,9 +123,17 @@ class WorkspaceViewSet(GenericViewSet[Row]):
         check_storable(dict(request.query_params.lists()))
         self.workspace = workspace_of(request)
         if request.method not in {"GET", "HEAD", "OPTIONS"}:
-            read_body(request._request)
+            body = self.receive(request)
         if request.method == "POST":
-            self._claim = idempotency.claim(request, request._request.body)
+            self._claim = idempotency.claim(request, body)
+
+    def receive(self, request: Request) -> bytes:
+        """Read what was sent; returns what a repeat under its key must have too."""
+        read_body(request._request)
+        return request._request.body
+
+    def get_exception_handler(self) -> Any:
+        return problem_handler
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, idempotency.ReplayedError):
@@ -147,6 +170,7 @@ class WorkspaceViewSet(GenericViewSet[Row]):
     def filter_queryset(self, queryset: Any) -> Any:
         if self.filter_serializer is None or self.detail:
             return queryset
+        check_not_blank(self.request, self.filter_serializer().fields)
         given = self.filter_serializer(
             data=self.request.query_params,
             partial=True,
@@ -194,8 +218,9 @@ class WorkspaceViewSet(GenericViewSet[Row]):
                 row, data=self.request.data, partial=partial
             )
             serializer.is_valid(raise_exception=True)
-            serializer.save()
-        return Response(serializer.data)
+            saved = serializer.save()
+        # Not `serializer.data`: a partial one leaves out members that are null.
+        return Response(self.get_serializer(saved).data)
 
     def listing(self, rows: QuerySet[Any], **context: Any) -> Response:
         """Answer a page of `rows`."""

@@ -1,10 +1,13 @@
 """API tokens: made once, stored as hashes."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 
+from langbot.core.audit import record_act, record_change, state_of
 from langbot.core.models import ApiToken, Workspace
 from langbot.lib.secrets import hash_token, new_token
 
@@ -35,3 +38,38 @@ def create_api_token(
         expires_at=expires_at,
     )
     return token, plain
+
+
+def issue_api_token(
+    user: AbstractBaseUser,
+    workspace: Workspace,
+    label: str,
+    *,
+    author: str,
+    **limits: Any,
+) -> tuple[ApiToken, str]:
+    """Do what `create_api_token` does, with an audit entry."""
+    with transaction.atomic():
+        token, plain = create_api_token(user, workspace, label, **limits)
+        record_act(author, "created", token, after=state_of(token))
+    return token, plain
+
+
+def rename_api_token(token: ApiToken, label: str, *, author: str) -> None:
+    """Change a token's label, with an audit entry when it differs."""
+    before = state_of(token)
+    token.label = label
+    with transaction.atomic():
+        token.save(update_fields=["label"])
+        record_change(author, token, before)
+
+
+def revoke_api_token(token: ApiToken, *, author: str) -> bool:
+    """End a token for good, with an audit entry; False when it had ended already."""
+    good = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
+    with transaction.atomic():
+        revoked = good.update(revoked_at=datetime.now(UTC)) == 1
+        if revoked:
+            record_act(author, "revoked", token)
+    token.refresh_from_db()
+    return revoked

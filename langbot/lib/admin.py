@@ -20,10 +20,17 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from langbot.lib.boundary import BoundedAdminMixin, BoundedMixin
+from langbot.lib.counts import EXACT_ROWS, roughly
+from langbot.lib.related import RelatedMixin
+
 THEMED = apps.is_installed("unfold")
 
 if TYPE_CHECKING or not THEMED:
-    from django.contrib.admin import ModelAdmin, StackedInline, TabularInline
+    from django.contrib.admin import ModelAdmin as _ModelAdmin
+    from django.contrib.admin import SimpleListFilter as DropdownFilter
+    from django.contrib.admin import StackedInline as _StackedInline
+    from django.contrib.admin import TabularInline as _TabularInline
     from django.contrib.auth.forms import (
         AdminPasswordChangeForm,
         AdminUserCreationForm,
@@ -31,41 +38,67 @@ if TYPE_CHECKING or not THEMED:
     )
 
     theme: Any = None
+    SearchResult: Any = None
 else:
     from unfold import widgets as theme
-    from unfold.admin import ModelAdmin, StackedInline, TabularInline
+    from unfold.admin import ModelAdmin as _ModelAdmin
+    from unfold.admin import StackedInline as _StackedInline
+    from unfold.admin import TabularInline as _TabularInline
+    from unfold.contrib.filters.admin import DropdownFilter
+    from unfold.dataclasses import SearchResult
     from unfold.forms import (
         AdminPasswordChangeForm,
         UserChangeForm,
     )
     from unfold.forms import UserCreationForm as AdminUserCreationForm
 
-FEW_ROWS = 10_000  # a filtered list counts no further
+
+class ModelAdmin(RelatedMixin, BoundedAdminMixin, _ModelAdmin):  # type: ignore[type-arg]  # one of two bases
+    """A page of the admin, bounded by the person's workspaces."""
+
+
+class StackedInline(RelatedMixin, BoundedMixin, _StackedInline):  # type: ignore[type-arg]  # as above
+    """Related rows, a form each, bounded as pages are."""
+
+
+class TabularInline(RelatedMixin, BoundedMixin, _TabularInline):  # type: ignore[type-arg]  # as above
+    """Related rows, a line each, bounded as pages are."""
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Name each field: a heading of its column is no label to a screen reader."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            field.widget.attrs.setdefault("aria-label", str(field.label))
+        return field
+
 
 # Tones of a badge; `static/langbot_admin/admin.css` colours them.
 GOOD, BAD, BUSY, WARN, CALM = "good", "bad", "busy", "warn", "calm"
 
 
 class LargeTablePaginator(Paginator):  # type: ignore[type-arg]  # generic in stubs
-    """Never counts a large table: 10^6 rows would take seconds for a page of 100.
+    """Neither counts a large table nor skips over one.
 
-    Unfiltered, the highest key stands for the count (it is an index lookup, and log
-    tables lose rows only at the old end); filtered, counting stops at `FEW_ROWS`.
+    Reaching page 20,000 would read a million rows to throw them away; who looks for
+    something older narrows the list by period, id or status.
     """
 
     @cached_property
     def count(self) -> int:
-        rows = cast("QuerySet[models.Model]", self.object_list)
-        if not rows.query.where and not rows.query.distinct:
-            newest = rows.order_by("-pk").values_list("pk", flat=True).first()
-            return int(newest or 0)
-        return rows.order_by()[:FEW_ROWS].count()
+        return roughly(cast("QuerySet[models.Model]", self.object_list))
+
+    @cached_property
+    def num_pages(self) -> int:
+        return min(super().num_pages, max(EXACT_ROWS // self.per_page, 1))
 
 
 class RecordMixin:
     """What the host recorded: to be read, never edited."""
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they would count every choice of a filter
     paginator: Any = LargeTablePaginator
     list_per_page = 50
 
@@ -79,7 +112,7 @@ class RecordMixin:
         found = Q(pk__in=[])
         for name in getattr(self, "search_fields", ()):
             uuid = isinstance(get_fields_from_path(queryset.model, name)[-1], UUIDField)
-            value = _as_uuid(text) if uuid else text
+            value = as_uuid(text) if uuid else text
             if value is not None:
                 found |= Q(**{name: value})
         return queryset.filter(found), False
@@ -94,20 +127,21 @@ class RecordMixin:
         return False
 
 
-def _as_uuid(text: str) -> UUID | None:
+def as_uuid(text: str) -> UUID | None:
+    """Return the id that a text spells, None when it spells none."""
     try:
         return UUID(text)
     except ValueError:
         return None
 
 
-class RecordAdmin(RecordMixin, ModelAdmin):  # type: ignore[type-arg]  # one of two bases
+class RecordAdmin(RecordMixin, ModelAdmin):
     """A read-only page per row, for logs and ledgers."""
 
     actions: Sequence[Any] | None = ()
 
 
-class RecordInline(RecordMixin, TabularInline):  # type: ignore[type-arg]  # as above
+class RecordInline(RecordMixin, TabularInline):
     """Related records, as navigation."""
 
     extra = 0
@@ -168,6 +202,12 @@ class Media:
     js = ["langbot_admin/admin.js"]
 
 
+class RecordMedia(Media):
+    """Assets of the pages of records."""
+
+    css = {"all": [*Media.css["all"], "langbot_admin/records.css"]}
+
+
 __all__ = [
     "BAD",
     "BUSY",
@@ -176,14 +216,18 @@ __all__ = [
     "WARN",
     "AdminPasswordChangeForm",
     "AdminUserCreationForm",
+    "DropdownFilter",
     "LargeTablePaginator",
     "Media",
     "ModelAdmin",
     "RecordAdmin",
     "RecordInline",
+    "RecordMedia",
+    "SearchResult",
     "StackedInline",
     "TabularInline",
     "UserChangeForm",
+    "as_uuid",
     "badge",
     "dress",
     "unregister",

@@ -10,7 +10,7 @@ from typing import Self
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 
 class Limits(BaseModel):
@@ -27,6 +27,7 @@ class Limits(BaseModel):
     cancel_finalise_seconds: float = 5.0  # AG-35
     offline_wait_seconds: float = 60.0  # architecture 3
     follow_ups: int = 10  # AG-04
+    follow_ups_per_minute: int = 30  # AG-08, of one person
     follow_up_characters: int = 32_000  # AG-05
     runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
     worker_runs: int = 1000
@@ -34,12 +35,20 @@ class Limits(BaseModel):
     history_page: int = 100  # LB-73
     transcript_characters: int = 4000  # LB-90
     summary_characters: int = 1000  # LB-88
+    history_search: int = 50  # the most results of one search
+    storage_value_bytes: int = 10 * 1024 * 1024  # wire 6
+    storage_bytes: int = 100 * 1024 * 1024  # of one plugin in one workspace
+    storage_keys: int = 1000
+    artifact_read_bytes: int = 10 * 1024 * 1024  # of one read (LB-76)
+    upload_bytes: int = 50 * 1024 * 1024  # of one file that REST takes
+    run_artifacts: int = 100  # files that one run makes
     run_text_characters: int = 2 * 1024 * 1024  # what all messages of a run say
     run_event_bytes: int = 16 * 1024 * 1024  # the data of all events of a run
     claim_check_bytes: int = 256 * 1024
     inbound_bytes: int = 8 * 1024 * 1024
     inbound_entries: int = 2000
     live_entries: int = 2000
+    node_inbox_bytes: int = 64 * 1024 * 1024  # of frames that one web node has to send
     heartbeat_seconds: float = 2.0
     node_dead_seconds: float = 6.0
     adoption_seconds: float = 1.0
@@ -85,6 +94,8 @@ class HostSettings(BaseModel):
     secret_keys: list[str] = []
     outbound_allow: list[str] = []
     public_url: str = "http://127.0.0.1:8000"
+    metrics_allow: list[IPvAnyNetwork] = []  # who reads /metrics without a token
+    audit_days: int = Field(default=0, ge=0)  # 0 keeps the audit log for good
     first_model: FirstModel = FirstModel()
     limits: Limits = Limits()
 

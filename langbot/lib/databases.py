@@ -16,6 +16,7 @@ _PRAGMAS = (
     "PRAGMA cache_size=-8000;"
     "PRAGMA mmap_size=67108864;"
 )
+_PREPARE_AFTER = 3  # executions on one connection
 
 
 def sqlite_database(path: Path) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def database_from_url(url: str, *, pool_size: int = 20) -> dict[str, Any]:
     if parts.scheme not in {"postgres", "postgresql"}:
         message = "DATABASE_URL must start with postgresql:// or sqlite://"
         raise ImproperlyConfigured(message)
+    given = dict(parse_qsl(parts.query))
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
@@ -55,6 +57,17 @@ def database_from_url(url: str, *, pool_size: int = 20) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,  # the pool keeps connections; the two exclude each other
         "OPTIONS": {
             "pool": {"min_size": 0, "max_size": pool_size, "timeout": 20},
-            **dict(parse_qsl(parts.query)),
+            **_statement_options(given),
+            **given,
         },
     }
+
+
+def _statement_options(given: dict[str, str]) -> dict[str, Any]:
+    """Let the server plan a statement once a connection, not at each execution.
+
+    `prepared_statements=0` is for poolers that do not keep them.
+    """
+    if given.pop("prepared_statements", "1") == "0":
+        return {}
+    return {"server_side_binding": True, "prepare_threshold": _PREPARE_AFTER}

@@ -5,11 +5,20 @@ SQLite gets two readers beside the ledger's writer, PostgreSQL four threads.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,6 +29,18 @@ SQLITE_READERS = 2
 POSTGRES_THREADS = 4
 
 
+_executors: "WeakSet[DatabaseExecutor]" = WeakSet()
+
+
+def shutdown_all() -> None:
+    """Shut down every executor of this process, such as before a database is dropped.
+
+    None of them may be in use.
+    """
+    for executor in list(_executors):
+        executor.shutdown()
+
+
 class DatabaseExecutor:
     """A small thread pool whose threads keep a database connection each."""
 
@@ -27,27 +48,47 @@ class DatabaseExecutor:
         self._name = name
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._connections: list[Any] = []
+        _executors.add(self)
 
     async def __call__(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `function` on a pool thread; a broken connection is replaced first."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size(), self._name)
+            self._pool = ThreadPoolExecutor(self._size(), self._name, self._begin)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._pool, lambda: with_fresh_connection(function, *args, **kwargs)
         )
 
     def shutdown(self) -> None:
-        """Let running calls end and drop the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
+        """Let running calls end, drop the threads and close their connections.
+
+        Another call begins with new ones.
+        """
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)
+        # A thread that just ends leaves its session open, and its place in the pool.
+        ended, self._connections = self._connections, []
+        closer = threading.Thread(target=_close, args=(ended,))  # we may be on a loop
+        closer.start()
+        closer.join()
+
+    def _begin(self) -> None:
+        self._connections.append(connections[DEFAULT_DB_ALIAS])
 
     def _size(self) -> int:
         if self._threads is not None:
             return self._threads
         return SQLITE_READERS if connection.vendor == "sqlite" else POSTGRES_THREADS
+
+
+def _close(ended: list[Any]) -> None:
+    for one in ended:
+        one.inc_thread_sharing()
+        one.close()
 
 
 def with_fresh_connection(

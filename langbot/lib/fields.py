@@ -2,6 +2,7 @@
 
 They are stored as text, read as plain values and never searchable. A key is rotated by
 putting the new one first in `LANGBOT["SECRET_KEYS"]`; rows move to it when saved.
+Fixtures carry them encrypted, and load where those keys are known.
 """
 
 import json
@@ -9,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core import checks
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Lookup
 from django.db.models.expressions import Combinable
+from django.utils.translation import gettext
 
-from langbot.lib.secrets import decrypt, encrypt
+from langbot.lib.secrets import SecretUnreadableError, decrypt, encrypt
 
 if TYPE_CHECKING:
     _Text = models.TextField[str | Combinable | None, str]
     _Json = models.TextField[Any, Any]
 else:  # Django's fields take no type arguments at run time
     _Text = _Json = models.TextField
+
+
+_IN_FIXTURE = "encrypted:"
 
 
 class _EncryptedMixin:
@@ -47,8 +52,29 @@ class _EncryptedMixin:
         return found
 
 
+def _for_fixture(stored: str | None) -> str | None:
+    return f"{_IN_FIXTURE}{stored}" if stored else stored
+
+
+def _from_fixture(value: Any) -> str | None:
+    """Return the plain text of a fixture's value, None for any other value."""
+    if not isinstance(value, str) or not value.startswith(_IN_FIXTURE):
+        return None
+    try:
+        return decrypt(value.removeprefix(_IN_FIXTURE))
+    except SecretUnreadableError as error:
+        raise ValidationError(gettext("A secret cannot be decrypted.")) from error
+
+
 class EncryptedTextField(_EncryptedMixin, _Text):
     """Text that is encrypted at rest; empty text is stored as it is."""
+
+    def to_python(self, value: Any) -> Any:
+        plain = _from_fixture(value)
+        return super().to_python(value if plain is None else plain)
+
+    def value_to_string(self, obj: models.Model) -> Any:
+        return _for_fixture(self.get_prep_value(self.value_from_object(obj)))
 
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)
@@ -74,10 +100,11 @@ class EncryptedJSONField(_EncryptedMixin, _Json):
         return json.loads(decrypt(value)) if value else None
 
     def to_python(self, value: Any) -> Any:
-        return value
+        plain = _from_fixture(value)
+        return value if plain is None else json.loads(plain)
 
     def value_to_string(self, obj: models.Model) -> Any:
-        return self.value_from_object(obj)
+        return _for_fixture(self.get_prep_value(self.value_from_object(obj)))
 
     def formfield(self, **kwargs: Any) -> Any:
         kwargs.setdefault("form_class", forms.JSONField)

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from django import forms
+from django.db.models import Model
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from langbot.lib.redaction import REDACTED
@@ -27,7 +29,11 @@ class SecretField(forms.CharField):
         return given or (REDACTED if self.stored else None)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(data)
+        return bool(data) and not self.disabled
+
+    def describe(self, value: Any) -> str:
+        """Say that there is a secret, never which."""
+        return gettext("another secret") if value else gettext("the stored secret")
 
 
 class LinesField(forms.CharField):
@@ -41,11 +47,13 @@ class LinesField(forms.CharField):
         return value
 
     def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value  # a disabled field cleans what is stored
         lines = str(value or "").splitlines()
         return [line.strip() for line in lines if line.strip()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool((initial or []) != self.to_python(data))
+        return not self.disabled and bool((initial or []) != self.to_python(data))
 
 
 class ReadableJSONField(forms.JSONField):
@@ -57,3 +65,36 @@ class ReadableJSONField(forms.JSONField):
         if isinstance(value, forms.fields.InvalidJSONInput):
             return str(value)
         return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def shown_value(field: forms.Field, value: Any) -> str:
+    """Return a field's value as people read it; a field's own `describe` knows best."""
+    describe = getattr(field, "describe", None)
+    if describe is not None:
+        return str(describe(value))
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if value in (None, "", [], {}):
+        return "—"
+    if isinstance(value, Model):
+        return str(value)
+    if isinstance(value, dict) or _is_nested(value):
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    labels = _labels(field)
+    several = value if isinstance(value, list) else [value]
+    return "\n".join(labels.get(str(one), str(one)) for one in several)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(v, dict | list) for v in value)
+
+
+def _labels(field: forms.Field) -> dict[str, str]:
+    """Return the labels of a field's choices, option groups flattened."""
+    labels: dict[str, str] = {}
+    for name, label in getattr(field, "choices", ()):
+        if isinstance(label, list | tuple):
+            labels |= {str(one): str(text) for one, text in label}
+        else:
+            labels[str(name)] = str(label)
+    return labels

@@ -3,10 +3,12 @@
 import os
 import threading
 import time
+from io import BytesIO
 from uuid import UUID
 
 _TAIL_BITS = 74  # rand_a (12) and rand_b (62) of RFC 9562, section 5.7
 _STEP_BITS = 32  # random increments, so that neighbours cannot be guessed
+_RANDOM_BYTES = 4096  # asked at once: a system call gives up the interpreter's lock
 
 
 class _Sequence:
@@ -16,18 +18,26 @@ class _Sequence:
         self.lock = threading.Lock()
         self.milliseconds = 0
         self.tail = 0
+        self._random = BytesIO()
+
+    def _random_bits(self, count: int) -> int:
+        taken = self._random.read(size := -(-count // 8))
+        if len(taken) < size:
+            self._random = BytesIO(os.urandom(_RANDOM_BYTES))
+            taken = self._random.read(size)
+        return int.from_bytes(taken) >> (size * 8 - count)
 
     def advance(self) -> tuple[int, int]:
         with self.lock:
             now = time.time_ns() // 1_000_000
-            step = 1 + int.from_bytes(os.urandom(_STEP_BITS // 8))
+            step = 1 + self._random_bits(_STEP_BITS)
             if now <= self.milliseconds and self.tail + step < 1 << _TAIL_BITS:
                 self.tail += step
             else:
                 # The clock moved on, or this millisecond is used up: borrow the next.
                 self.milliseconds = max(now, self.milliseconds + 1)
                 # The top bit stays free for increments.
-                self.tail = int.from_bytes(os.urandom(10)) >> (81 - _TAIL_BITS)
+                self.tail = self._random_bits(_TAIL_BITS - 1)
             return self.milliseconds, self.tail
 
 

@@ -1,9 +1,7 @@
 """Logging: structlog for everything, JSON or console, and a file per local day."""
 
 import datetime
-import fcntl
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,13 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
+from langbot.lib.log_files import DailyFile
 from langbot.lib.redaction import redact_secrets
 
-MAX_BYTES = 10 * 2**20  # LB-175
-BACKUPS = 5  # LB-175
 # Libraries that report each step at INFO.
 QUIET = ("daphne", "httpcore2", "httpx2", "asyncio", "celery.worker.strategy")
+# Answers 4xx are the callers' mistakes, counted by /metrics: no warning to us.
+ERRORS_ONLY = ("django.request",)
 
 
 def redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
@@ -34,85 +33,26 @@ def add_record_time(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 class DailyFileHandler(logging.Handler):
-    """Append to `langbot-YYYY-MM-DD.log` of the local day (LB-175).
+    """Writes records to a `DailyFile`."""
 
-    Past `max_bytes` the file becomes `.1`, an older `.1` becomes `.2`, and so on. Any
-    number of processes may write to one directory: a record is one append, and who
-    rotates holds a lock. The directory is made at the first record.
-    """
-
-    def __init__(
-        self,
-        directory: str | Path,
-        *,
-        max_bytes: int = MAX_BYTES,
-        backups: int = BACKUPS,
-    ) -> None:
+    def __init__(self, directory: str | Path) -> None:
         super().__init__()
-        self.directory = Path(directory)
-        self.max_bytes = max_bytes
-        self.backups = backups
-        self._path = Path()
-        self._descriptor = -1
+        self._file = DailyFile(directory)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
-            self._follow_day()
-            if self._is_stale(len(line)):
-                self._rotate(len(line))
-            os.write(self._descriptor, line)
+            line = self.format(record).encode("utf-8", "backslashreplace")
+            self._file.write(line + b"\n")
         except (OSError, ValueError, TypeError, KeyError):
             self.handleError(record)
 
     def close(self) -> None:
         self.acquire()
         try:
-            self._close_file()
+            self._file.close()
         finally:
             self.release()
         super().close()
-
-    def _follow_day(self) -> None:
-        today = datetime.date.today()  # noqa: DTZ011 - LB-175 names files by local day
-        path = self.directory / f"langbot-{today:%Y-%m-%d}.log"
-        if path != self._path:
-            self._path = path
-            self._open_file()
-
-    def _is_stale(self, added: int) -> bool:
-        """Say whether the file is full, or was moved away by another process."""
-        try:
-            on_disk = self._path.stat()
-        except FileNotFoundError:
-            return True
-        mine = os.fstat(self._descriptor)
-        is_full = mine.st_size > 0 and mine.st_size + added > self.max_bytes
-        return is_full or not os.path.samestat(on_disk, mine)
-
-    def _rotate(self, added: int) -> None:
-        with (self.directory / "langbot.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._open_file()  # another process may have rotated meanwhile
-            if self._is_stale(added):
-                for number in range(self.backups, 0, -1):
-                    older = self._path.with_name(f"{self._path.name}.{number}")
-                    newer = older.with_suffix(f".{number - 1}")
-                    source = newer if number > 1 else self._path
-                    if source.exists():
-                        source.replace(older)
-                self._open_file()
-
-    def _open_file(self) -> None:
-        self._close_file()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, 0o640)
-
-    def _close_file(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 def _shared_processors() -> list[Processor]:
@@ -201,5 +141,8 @@ def logging_config(
         "formatters": {"json": _json_formatter(), "console": _console_formatter()},
         "handlers": handlers,
         "root": {"level": level.upper(), "handlers": list(handlers)},
-        "loggers": {name: {"level": "WARNING"} for name in QUIET},
+        "loggers": {
+            **{name: {"level": "WARNING"} for name in QUIET},
+            **{name: {"level": "ERROR"} for name in ERRORS_ONLY},
+        },
     }

@@ -1,6 +1,7 @@
 """Model bases shared by every app."""
 
-from typing import Any, NoReturn, TypeVar
+from functools import reduce
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
@@ -25,6 +26,30 @@ class AppendOnlyError(TypeError):
 
 
 Row = TypeVar("Row", bound=models.Model)
+
+
+class NaturalKeyModel(models.Model):
+    """A row that fixtures name by what people know it by, not by its number."""
+
+    NATURAL_KEY: ClassVar[tuple[str, ...]]
+    """Names of unique fields; `owner__name` reads across a relation."""
+
+    class Meta:
+        abstract = True
+
+    def natural_key(self) -> tuple[str, ...]:
+        """Return what `dumpdata --natural-primary` writes."""
+        paths = (name.split("__") for name in self.NATURAL_KEY)
+        return tuple(str(reduce(getattr, path, self)) for path in paths)
+
+
+class NaturalKeyQuerySet(models.QuerySet[Row]):
+    """Finds rows of a `NaturalKeyModel` again when a fixture is loaded."""
+
+    def get_by_natural_key(self, *values: str) -> Row:
+        """Return the row of this key; raises DoesNotExist."""
+        names: tuple[str, ...] = self.model.NATURAL_KEY  # type: ignore[attr-defined]  # not of every row's type
+        return self.get(**dict(zip(names, values, strict=True)))
 
 
 class AppendOnlyQuerySet(models.QuerySet[Row]):
@@ -57,20 +82,28 @@ class AppendOnlyModel(models.Model):
 
 
 def lock_rows(queryset: models.QuerySet[Row]) -> list[Row]:
-    """Lock rows in id order, the order that every transaction keeps.
+    """Lock rows in id order, the order that every transaction keeps."""
+    return list(locking(queryset))
+
+
+def locking(queryset: models.QuerySet[Row]) -> models.QuerySet[Row]:
+    """Return the queryset that locks its rows in id order.
 
     SQLite has no row locks: IMMEDIATE transactions hold its one write lock already.
     """
     ordered = queryset.order_by("pk")
     if connections[ordered.db].features.has_select_for_update:
         ordered = ordered.select_for_update(of=("self",))
-    return list(ordered)
+    return ordered
 
 
 __all__ = [
     "AppendOnlyError",
     "AppendOnlyModel",
     "AppendOnlyQuerySet",
+    "NaturalKeyModel",
+    "NaturalKeyQuerySet",
     "PublicModel",
     "lock_rows",
+    "locking",
 ]

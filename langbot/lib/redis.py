@@ -49,6 +49,11 @@ def node_inbox(node: object) -> str:
     return _key("node", node, "in")
 
 
+def node_inbox_size(node: object) -> str:
+    """Bytes in a web node's inbox; lives as long as that."""
+    return _key("node", node, "size")
+
+
 def node_alive(node: object) -> str:
     """Heartbeat of a web node; 6 s."""
     return _key("node", node, "alive")

@@ -4,8 +4,11 @@ The row is the truth: a worker finds it by polling within 2 s when this is lost.
 """
 
 import logging
+import os
 import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from celery import Celery, current_app
 from django.db import transaction
@@ -39,24 +42,68 @@ class CircuitBreaker:
             self._closed_after = time.monotonic() + self._open_seconds
 
 
-_breaker = CircuitBreaker(_OPEN_SECONDS)
+class Waker:
+    """Sends from one thread of its own, so that no request waits for the broker.
+
+    What comes while a message is being sent goes out together in the next one.
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._breaker = CircuitBreaker(_OPEN_SECONDS)
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, str], list[int]] = {}
+        # Its thread ends with the process, and what waits is sent before.
+        self._thread = ThreadPoolExecutor(1, "wake")
+
+    def add(self, task: str, queue: str, row_ids: Iterable[int]) -> None:
+        """Have `task(row_ids)` sent."""
+        if getattr(_celery(), "sends_at_once", False):  # of `langbot_testing`
+            self._send(task, queue, list(row_ids))
+            return
+        with self._lock:
+            is_idle = not self._waiting
+            self._waiting.setdefault((task, queue), []).extend(row_ids)
+        if is_idle:
+            self._thread.submit(self._send_all)
+
+    def _send_all(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for (task, queue), row_ids in waiting.items():
+            self._send(task, queue, row_ids)
+
+    def _send(self, task: str, queue: str, row_ids: list[int]) -> None:
+        if not self._breaker.allows():
+            return
+        try:
+            _celery().send_task(
+                task, args=(row_ids,), queue=queue, retry=False, ignore_result=True
+            )
+        except (OperationalError, *FAILURES) as error:
+            self._breaker.trip()
+            logger.warning("wake of %s failed: %s", task, type(error).__name__)
+        except Exception:  # nobody looks at the thread's result
+            logger.exception("wake of %s failed", task)
 
 
-def wake(task: str, row_id: int, *, queue: str) -> None:
-    """Send `task(row_id)` once the current transaction has committed."""
-    transaction.on_commit(lambda: _send(task, row_id, queue), robust=True)
+_waker = Waker()
 
 
-def _send(task: str, row_id: int, queue: str) -> None:
-    if not _breaker.allows():
-        return
-    try:
-        _celery().send_task(
-            task, args=(row_id,), queue=queue, retry=False, ignore_result=True
-        )
-    except (OperationalError, *FAILURES) as error:
-        _breaker.trip()
-        logger.warning("wake of %s failed: %s", task, type(error).__name__)
+def _restart() -> None:
+    """Give a forked child a sender of its own; its parent's thread is not there."""
+    global _waker  # noqa: PLW0603 - fork copied the parent's state
+    _waker = Waker()
+
+
+os.register_at_fork(after_in_child=_restart)
+
+
+def wake(task: str, row_ids: Iterable[int], *, queue: str) -> None:
+    """Send `task(row_ids)` once the current transaction has committed."""
+    given = list(row_ids)
+    if given:
+        transaction.on_commit(lambda: _waker.add(task, queue, given), robust=True)
 
 
 def _celery() -> Celery:

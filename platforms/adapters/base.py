@@ -95,6 +95,10 @@ class Adapter(ABC):
         message = "this platform takes no webhooks"
         raise AdapterError(message, permanent=True, code="not_found")
 
+    def check(self, bot: "Bot") -> None:
+        """Ask whether these settings work; raises AdapterError, sends nothing."""
+        return
+
     @abstractmethod
     def send(self, bot: "Bot", delivery: "Delivery") -> SendResult:
         """Send one delivery, blocking for well under a minute; raises AdapterError."""

@@ -1,11 +1,19 @@
 """What the chat's script says, in the reader's language."""
 
+from typing import Any
+
 from django.utils.translation import gettext as _
 
+from langbot.lib.codes import visitor_texts
 
-def chat_strings() -> dict[str, str]:
-    """Return the texts by the names that `static/chat/chat.js` uses."""
+
+def chat_strings() -> dict[str, Any]:
+    """Return the texts by the names that `static/chat/chat.js` uses.
+
+    `failures` has one for each code of a failed run, and one for all others under "".
+    """
     return {
+        "failures": visitor_texts(),
         "you": _("You"),
         "agent": _("Agent"),
         "notice": _("Notice"),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from agents.choices import SessionScope
 from agents.models import Agent
 from langbot.lib.ids import uuid7
+from langbot.lib.markdown import markdown_html
 from platforms import throttle
 from platforms.adapters.base import PlatformEvent
 from platforms.intake import incoming, receive
@@ -256,11 +257,15 @@ def _waiting(visit: Visit) -> list[dict[str, Any]]:
 
 
 def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:
-    is_user = row.role == Role.USER
+    """Return a message; `html` only of replies, `code` only of what failed."""
+    is_user, text = row.role == Role.USER, full_text(row)
+    failed = row.item_type == "error"
     return {
         "id": str(row.public_id),
         "role": row.role,
-        "text": full_text(row),
+        "text": text,
+        "html": markdown_html(text) if row.role == Role.ASSISTANT else None,
+        "code": str(row.metadata.get("code") or "") if failed else None,
         "run_id": str(row.run.public_id) if row.run else None,
         "client_key": _client_key(visit, row.event) if is_user else "",
         "incomplete": bool(row.metadata.get("incomplete")),

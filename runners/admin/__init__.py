@@ -1,5 +1,5 @@
 """Admin of the ledger; importing it registers everything."""
 
-from runners.admin import deliveries, ledger, runs
+from runners.admin import conversations, deliveries, events, ledger, runs
 
-__all__ = ["deliveries", "ledger", "runs"]
+__all__ = ["conversations", "deliveries", "events", "ledger", "runs"]

@@ -1,200 +1,184 @@
-"""Events, conversations and what waits or leaves: records, read-only."""
+"""What else the ledger keeps: waiting messages, state, host calls, workers."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
+from langbot.core.access import author_of
+from langbot.core.audit import record_act
 from langbot.lib import admin as look
 from langbot.lib.conf import limits
-from runners.admin.runs import RunTable, TimedList, document
-from runners.choices import EventOutcome
+from runners.admin.acts import Acts
+from runners.admin.display import TimedList, document, link_to
+from runners.admin.run_page import RAW
+from runners.admin.search import IdSearch, calls_named, queued_named
+from runners.choices import LIVE, QueuedStatus
 from runners.models import (
     AgentRun,
-    Conversation,
-    EventLog,
     HostCall,
     QueuedMessage,
     RunnerState,
-    TranscriptItem,
     WorkerNode,
 )
+from runners.pending import cancel_message
 
-TRANSCRIPT_PAGE = 100
-
-
-class RunInline(look.RecordInline, RunTable):
-    """The runs of an event, as links."""
-
-    model = AgentRun
-    fk_name = "event"
-    fields = ["state", "agent", "attempt", "at"]
-    readonly_fields = ["state", "at"]
+_CARRIED = 20  # runs that a worker's page names
+_TONES: dict[str, str] = {
+    QueuedStatus.QUEUED: look.BUSY,
+    QueuedStatus.PROMOTED: look.GOOD,
+    QueuedStatus.INJECTED: look.GOOD,
+    QueuedStatus.REFUSED: look.BAD,
+}
 
 
-@admin.register(EventLog)
-class EventLogAdmin(look.RecordAdmin, TimedList):
-    Media = look.Media
-    list_display = ["at", "type", "source", "input_summary", "result"]
-    list_filter = ["outcome"]
-    search_fields = ["type", "event_id", "public_id"]
-    search_help_text = _("A whole event type, event id or id.")
-    inlines = [RunInline]
-    readonly_fields = ["full_input", "full_data"]
+@admin.register(QueuedMessage)
+class QueuedMessageAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
+    Media = look.RecordMedia
+    list_display = ["at", "state", "said", "position", "agent", "conversation", "run"]
+    list_filter = ["status"]
+    list_select_related = ["event", "agent", "conversation", "run"]
+    search_fields = ["public_id"]
+    search_help_text = _("The whole id of a message, event or conversation.")
+    ordering = ["-pk"]
+    actions = ["cancel"]
+    buttons = {"cancel": _("Take this message back")}
+    dangerous = frozenset({"cancel"})
+    change_form_template = "admin/langbot_runners/record.html"
+    readonly_fields = ["state", "said", "position", "run_link"]
     fieldsets = [
         (
-            _("What happened?"),
-            {
-                "fields": [
-                    "type",
-                    "time",
-                    "source",
-                    "event_id",
-                    "input_summary",
-                    "actor",
-                    "subject",
-                ]
-            },
+            _("What waits?"),
+            {"fields": ["said", "state", "position", "mode", "dry_run"]},
         ),
         (
-            _("Where?"),
-            {"fields": ["workspace", "bot_id", "conversation", "thread"]},
+            _("Where does it come from?"),
+            {"fields": ["conversation", "event", "agent", "binding"]},
         ),
-        (_("What became of it?"), {"fields": ["outcome", "outcome_reason"]}),
         (
-            _("What came in?"),
-            {
-                "classes": ["collapse"],
-                "fields": [
-                    "full_input",
-                    "full_data",
-                    "delivery",
-                    "metadata",
-                    "raw_ref",
-                    "trigger_source",
-                    "source_event_type",
-                    "public_id",
-                    "created_at",
-                ],
-            },
+            _("What became of it?"),
+            {"fields": ["run_link", "public_id", "created_at", "ended_at"]},
         ),
     ]
+
+    def matches(self, text: str) -> Q:
+        return queued_named(text)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        # The list shows the summary; whole inputs may hold megabytes.
-        events = super().get_queryset(request)
-        match = request.resolver_match
-        if (
-            match is not None
-            and match.url_name == "langbot_runners_eventlog_changelist"
-        ):
-            return events.defer("input", "data", "delivery", "metadata")
-        return events
-
-    @admin.display(description=_("outcome"), ordering="outcome")
-    def result(self, event: EventLog) -> str:
-        tones: dict[str, str] = {
-            EventOutcome.STARTED: look.GOOD,
-            EventOutcome.QUEUED: look.BUSY,
-        }
-        tone = tones.get(event.outcome, look.CALM)
-        return look.badge(event.get_outcome_display(), tone)
-
-    @admin.display(description=_("full input"))
-    def full_input(self, event: EventLog) -> str:
-        return document(event.input)
-
-    @admin.display(description=_("data"))
-    def full_data(self, event: EventLog) -> str:
-        return document(event.data)
-
-
-@admin.register(Conversation)
-class ConversationAdmin(look.RecordAdmin):
-    Media = look.Media
-    list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]
-    list_filter = ["kind", "workspace"]
-    list_select_related = ["workspace"]
-    search_fields = ["key", "public_id"]
-    search_help_text = _("A whole conversation key or id.")
-    change_form_template = "admin/langbot_runners/conversation.html"
-    fields = [
-        "workspace",
-        "kind",
-        "key",
-        "title",
-        "bot_id",
-        "external_id",
-        "thread",
-        "actor_id",
-        "created_at",
-        "updated_at",
-    ]
+        related = ("event", "agent", "conversation", "run")
+        large = ("event__input", "event__data", "event__delivery", "event__metadata")
+        rows = super().get_queryset(request).select_related(*related)
+        return rows.defer(*large, "run__snapshot", "agent__runner_config").annotate(
+            ahead=Coalesce(Subquery(_ahead()), 0)
+        )
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        conversation = context.get("original")
-        if conversation is not None:
-            context |= _transcript(conversation, request.GET.get("before", ""))
-            context["runs"] = conversation.runs.select_related("agent").order_by("-pk")[
-                :10
-            ]
-            context["waiting"] = conversation.queue.filter(status="queued").order_by(
-                "pk"
-            )
+        message = context.get("original")
+        if message is not None:
+            context["offers"] = self.offered(request, message)
+            context["title"] = _("Waiting message")
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def offers(self, row: QueuedMessage) -> Iterable[str]:
+        if row.status == QueuedStatus.QUEUED:
+            yield "cancel"
 
-def _transcript(conversation: Conversation, before: str) -> dict[str, Any]:
-    """Return one page of messages, oldest first, and where the earlier ones end."""
-    items = TranscriptItem.objects.filter(conversation=conversation)
-    if before.isdecimal():
-        items = items.filter(seq__lt=int(before[:18]))
-    page = list(items.order_by("-seq").select_related("run")[: TRANSCRIPT_PAGE + 1])
-    shown = page[:TRANSCRIPT_PAGE][::-1]
-    return {
-        "transcript": shown,
-        "earlier": shown[0].seq if len(page) > TRANSCRIPT_PAGE else None,
-        "is_part": bool(before),
-    }
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may take waiting messages back."""
+        return request.user.has_perm("langbot_runners.delete_queuedmessage")
 
+    @admin.action(description=_("Take selected messages back"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[QueuedMessage]) -> None:
+        author = author_of(request)
 
-@admin.register(QueuedMessage)
-class QueuedMessageAdmin(look.RecordAdmin):
-    Media = look.Media
-    list_display = ["created_at", "status", "said", "agent", "conversation", "run"]
-    list_filter = ["status"]
-    list_select_related = ["event", "agent", "conversation", "run"]
+        def take_back(message: QueuedMessage) -> bool:
+            done = cancel_message(message)
+            if done:
+                record_act(author, "cancelled", message)
+            return done
+
+        self.carry_out(request, queryset, take_back)
+
+    @admin.display(description=_("status"), ordering="status")
+    def state(self, message: QueuedMessage) -> str:
+        tone = _TONES.get(message.status, look.CALM)
+        return look.badge(message.get_status_display(), tone)
 
     @admin.display(description=_("input"))
     def said(self, message: QueuedMessage) -> str:
         return message.event.input_summary[:80]
 
+    @admin.display(description=_("position"))
+    def position(self, message: Any) -> Any:
+        is_waiting = message.status == QueuedStatus.QUEUED
+        return message.ahead + 1 if is_waiting else "—"
+
+    @admin.display(description=_("run"))
+    def run_link(self, message: QueuedMessage) -> str:
+        return link_to(message.run)
+
+
+def _ahead() -> QuerySet[Any, Any]:
+    """Count the messages of the same conversation that are answered before a row."""
+    ahead = QueuedMessage.objects.filter(
+        conversation=OuterRef("conversation"),
+        status=QueuedStatus.QUEUED,
+        pk__lt=OuterRef("pk"),
+    )
+    grouped = ahead.order_by().values("conversation").annotate(number=Count("pk"))
+    return grouped.values("number")
+
 
 @admin.register(RunnerState)
 class RunnerStateAdmin(look.RecordAdmin):
-    Media = look.Media
+    Media = look.RecordMedia
     list_display = ["key", "scope", "runner_id", "workspace", "version", "updated_at"]
     list_filter = ["scope", "workspace"]
     list_select_related = ["workspace"]
-    search_fields = ["scope_key", "key"]
+    search_fields = ["scope_key"]
+    search_help_text = _("A whole scope key.")
     ordering = ["-pk"]
+    readonly_fields = ["content"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = ["workspace", "runner_id", "scope", "scope_key", "key", "version"]
+        shown = ["content"] if request.user.has_perm(RAW) else []
+        return [*names, *shown, "expires_at", "updated_at"]
+
+    @admin.display(description=_("value"))
+    def content(self, state: RunnerState) -> str:
+        return document(state.value)
 
 
 @admin.register(HostCall)
-class HostCallAdmin(look.RecordAdmin):
-    Media = look.Media
-    list_display = ["created_at", "action", "status", "run", "answered_at"]
-    list_filter = ["status"]
-    list_select_related = ["run"]
-    search_fields = ["action"]
+class HostCallAdmin(IdSearch, look.RecordAdmin, TimedList):
+    Media = look.RecordMedia
+    list_display = ["at", "action", "status", "run", "answered_at"]
+    search_fields = ["run__public_id"]
+    search_help_text = _("The whole id of a run.")
     ordering = ["-pk"]
-    fields = ["run", "invocation", "plugin_seq_id", "action", "status", "reply"]
     readonly_fields = ["reply"]
+
+    def matches(self, text: str) -> Q:
+        return calls_named(text)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return (
+            super().get_queryset(request).select_related("run").defer("run__snapshot")
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = ["run", "invocation", "plugin_seq_id", "action", "status"]
+        shown = ["reply"] if request.user.has_perm(RAW) else []
+        return [*names, *shown, "created_at", "answered_at"]
 
     @admin.display(description=_("answer"))
     def reply(self, call: HostCall) -> str:
@@ -203,8 +187,30 @@ class HostCallAdmin(look.RecordAdmin):
 
 @admin.register(WorkerNode)
 class WorkerNodeAdmin(look.RecordAdmin):
-    Media = look.Media
+    Media = look.RecordMedia
     list_display = ["name", "state", "started_at", "heartbeat_at", "stopped_at"]
+    readonly_fields = ["state"]
+    change_form_template = "admin/langbot_runners/record.html"
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*self.list_display, "public_id"]
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        node = context.get("original")
+        if node is not None:
+            context["related_title"] = _("Runs under way here")
+            context["related"] = self._carried(request, node)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def _carried(self, request: HttpRequest, node: WorkerNode) -> list[AgentRun]:
+        """Return the runs that the person may see among those the worker carries."""
+        runs = self.admin_site._registry[AgentRun]
+        if not runs.has_view_permission(request):
+            return []
+        rows = runs.get_queryset(request).filter(node=node.public_id, status__in=LIVE)
+        return list(rows.order_by("-pk")[:_CARRIED])
 
     @admin.display(description=_("state"))
     def state(self, node: WorkerNode) -> str:

@@ -1,23 +1,35 @@
-"""The numbers on the admin's first page."""
+"""The admin's first page: what happens, what is missing, what went wrong."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from typing import Any
 
-from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from agents.admin.registry import online_runner_ids
-from langbot.lib.conf import limits
-from runners.admin.runs import RUN_TONES
-from runners.choices import DeliveryStatus, QueuedStatus, RunStatus
-from runners.models import AgentRun, Delivery, QueuedMessage, WorkerNode
+from langbot.lib import admin as look
+from runners.admin.display import RUN_TONES
+from runners.admin.overview_attention import Item, items_for
+from runners.admin.overview_charts import Chart, runs_chart, times_chart
+from runners.admin.overview_numbers import (
+    DAY,
+    HOUR,
+    WEEK,
+    WINDOWS,
+    Numbers,
+    numbers_of,
+)
+from runners.admin.overview_setup import Step, living_workers, steps_for
+from runners.choices import RunStatus
 
-MOST_RUNS = 50_000  # looked at; a busier day shows the latest of these
-_DAY = timedelta(hours=24)
+_TITLES: dict[str, Any] = {
+    HOUR.name: gettext_lazy("Runs in the last hour"),
+    DAY.name: gettext_lazy("Runs in the last 24 hours"),
+    WEEK.name: gettext_lazy("Runs in the last 7 days"),
+}
 
 
 @dataclass(slots=True)
@@ -31,40 +43,64 @@ class Tile:
     parts: list[tuple[str, str]] = field(default_factory=list)
 
 
-def tiles_for(request: HttpRequest) -> list[Tile]:
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the page shows; empty lists are what the person may not see."""
+
+    tiles: list[Tile]
+    steps: list[Step]
+    items: list[Item]
+    charts: list[Chart]
+    windows: list[tuple[str, str, bool]]
+    is_partial: bool
+    is_themed: bool = look.THEMED  # without the theme there is no sidebar of ours
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether nothing of the checklist is left."""
+        return all(step.is_done for step in self.steps)
+
+    @property
+    def steps_done(self) -> int:
+        return sum(step.is_done for step in self.steps)
+
+
+def overview_of(request: HttpRequest) -> Overview:
+    """Return the page for a person; `?window=` chooses hour, day or week."""
+    user: Any = request.user
+    window = WINDOWS.get(request.GET.get("window", ""), DAY)
+    sees_runs = user.has_perm("langbot_runners.view_agentrun")
+    numbers = numbers_of(user, window) if sees_runs else None
+    return Overview(
+        tiles=tiles_for(request, numbers),
+        steps=steps_for(request),
+        items=items_for(request, numbers),
+        charts=[runs_chart(numbers), times_chart(numbers)] if numbers else [],
+        windows=[(one.name, str(one.label), one == window) for one in WINDOWS.values()],
+        is_partial=numbers is not None and numbers.is_partial,
+    )
+
+
+def tiles_for(request: HttpRequest, numbers: Numbers | None) -> list[Tile]:
     """Return the tiles that the person may see."""
     tiles = {
-        "langbot_runners.view_agentrun": _runs,
         "langbot_agents.view_runnerdescriptor": _runners,
         "langbot_runners.view_workernode": _workers,
-        "langbot_runners.view_queuedmessage": _waiting,
-        "langbot_runners.view_delivery": _deliveries,
     }
-    return [make() for name, make in tiles.items() if request.user.has_perm(name)]
+    user: Any = request.user
+    first = [_runs(numbers)] if numbers is not None else []
+    return [*first, *(make() for name, make in tiles.items() if user.has_perm(name))]
 
 
-def _since(moment: datetime) -> UUID:
-    """Return the smallest UUIDv7 of a moment: public ids are indexed by time."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
-
-
-def _runs() -> Tile:
-    today = AgentRun.objects.filter(public_id__gte=_since(datetime.now(UTC) - _DAY))
-    latest = today.order_by("-public_id").values("pk")[:MOST_RUNS]
-    counts = dict(
-        AgentRun.objects.filter(pk__in=latest)
-        .order_by()
-        .values_list("status")
-        .annotate(Count("pk"))
-    )
-    total = sum(counts.values())
-    more = "+" if total >= MOST_RUNS else ""
+def _runs(numbers: Numbers) -> Tile:
+    more = "+" if numbers.is_partial else ""
     parts = [
         (f"{RunStatus(status).label} {count}", RUN_TONES.get(status, "calm"))
-        for status, count in _in_order(counts)
+        for status, count in _in_order(numbers.statuses)
     ]
     url = reverse("admin:langbot_runners_agentrun_changelist")
-    return Tile(_("Runs in the last 24 hours"), f"{total}{more}", url, parts=parts)
+    title = str(_TITLES[numbers.window.name])
+    return Tile(title, f"{numbers.total}{more}", url, parts=parts)
 
 
 def _in_order(counts: dict[str, int]) -> Iterable[tuple[str, int]]:
@@ -78,22 +114,6 @@ def _runners() -> Tile:
 
 
 def _workers() -> Tile:
-    living = datetime.now(UTC) - timedelta(seconds=limits().node_dead_seconds)
-    count = WorkerNode.objects.filter(heartbeat_at__gt=living, stopped_at=None).count()
+    count = living_workers().count()
     url = reverse("admin:langbot_runners_workernode_changelist")
     return Tile(_("Workers alive"), str(count), url, is_alert=count == 0)
-
-
-def _waiting() -> Tile:
-    count = QueuedMessage.objects.filter(status=QueuedStatus.QUEUED).count()
-    url = reverse("admin:langbot_runners_queuedmessage_changelist")
-    return Tile(_("Messages waiting"), str(count), f"{url}?status__exact=queued")
-
-
-def _deliveries() -> Tile:
-    wrong = [DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN]
-    today = Delivery.objects.filter(public_id__gte=_since(datetime.now(UTC) - _DAY))
-    count = today.filter(status__in=wrong).count()
-    url = reverse("admin:langbot_runners_delivery_changelist")
-    title = _("Deliveries failed or uncertain, 24 hours")
-    return Tile(title, str(count), f"{url}?status__exact=failed", is_alert=count > 0)

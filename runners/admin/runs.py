@@ -1,55 +1,88 @@
 """Runs: a list that stays fast, and a page that shows what happened."""
 
-import json
+from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.urls import path, reverse
-from django.utils.html import format_html
-from django.utils.timezone import localtime
-from django.utils.translation import gettext, ngettext
+from django.urls import path
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from langbot.core.admin import author_of
+from langbot.core.access import author_of
 from langbot.core.audit import record_act
 from langbot.lib import admin as look
-from langbot.lib.redaction import redact
+from langbot.lib.forms import LinesField
+from langbot.lib.periods import PeriodFilter
+from runners.admin.acts import Acts
+from runners.admin.display import (
+    RUN_TONES,
+    TimedList,
+    document,
+    labels_of,
+    run_badge,
+    seconds_between,
+)
+from runners.admin.exports import Column, Exports
+from runners.admin.filters import AgentFilter, BotFilter, LabelFilter
+from runners.admin.run_page import (
+    RAW,
+    context_of,
+    facts_of,
+    fieldsets_of,
+    read_position,
+)
+from runners.admin.search import IdSearch, runs_named
 from runners.admin.timeline import timeline_of
 from runners.choices import RunStatus
 from runners.models import AgentRun
+from runners.notes import annotate_run
+from runners.retries import retry_run
 from runners.services import request_cancel
+from runners.wakes import wake_runs
 
-RUN_TONES: dict[str, str] = {
-    RunStatus.COMPLETED: look.GOOD,
-    RunStatus.FAILED: look.BAD,
-    RunStatus.TIMEOUT: look.BAD,
-    RunStatus.RUNNING: look.BUSY,
-    RunStatus.REQUIRES_ACTION: look.WARN,
-}
-SHOWN_CALLS = 200  # host calls on a run's page
-
-
-def run_badge(run: AgentRun) -> str:
-    """Return the status of a run as a badge."""
-    tone = RUN_TONES.get(run.status, look.CALM)
-    return look.badge(run.get_status_display(), tone)
-
-
-def moment(value: Any) -> str:
-    """Return a time to the second, in the person's zone; a dash for none."""
-    return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else "—"
-
-
-class TimedList:
-    """A list whose first column is when the row was made."""
-
-    @admin.display(description=_("time"), ordering="created_at")
-    def at(self, row: Any) -> str:
-        return moment(row.created_at)
+# Columns that the list does not show, and that may hold megabytes.
+_LARGE = (
+    "snapshot",
+    "metadata",
+    "notes",
+    "agent__runner_config",
+    "event__input",
+    "event__data",
+    "event__delivery",
+    "event__metadata",
+    "event__raw_ref",
+)
+_COLUMNS = (
+    Column("id", lambda run: str(run.public_id)),
+    Column("status", lambda run: run.status),
+    Column("error_code", lambda run: run.error_code),
+    Column("reason", lambda run: run.status_reason),
+    Column("agent", lambda run: run.agent.slug),
+    Column("agent_version", lambda run: run.agent_version),
+    Column("runner", lambda run: run.runner_id),
+    Column("bot", lambda run: str(run.bot_id or "")),
+    Column("conversation", lambda run: str(run.conversation.public_id)),
+    Column("event", lambda run: str(run.event.public_id)),
+    Column("event_id", lambda run: run.event.event_id),
+    Column("input", lambda run: run.event.input_summary),
+    Column("attempt", lambda run: run.attempt),
+    Column("created_at", lambda run: run.created_at),
+    Column("started_at", lambda run: run.started_at),
+    Column("finished_at", lambda run: run.finished_at),
+    Column("labels", lambda run: run.labels),
+    Column("usage", lambda run: run.usage),
+    Column(
+        "cost_microdollars",
+        lambda run: run.cost_microdollars,
+        permission="langbot_runners.view_cost",
+    ),
+)
 
 
 class RunTable(TimedList):
@@ -63,10 +96,6 @@ class RunTable(TimedList):
     def said(self, run: AgentRun) -> str:
         return run.event.input_summary[:80] or run.event.type
 
-    @admin.display(description=_("runner"))
-    def runner(self, run: AgentRun) -> str:
-        return run.runner_id.removeprefix("plugin:")
-
     @admin.display(description=_("took"))
     def took(self, run: AgentRun) -> str:
         return seconds_between(run.started_at, run.finished_at)
@@ -75,164 +104,194 @@ class RunTable(TimedList):
     def problem(self, run: AgentRun) -> str:
         return run.error_code or run.status_reason
 
+    @admin.display(description=_("labels"))
+    def shown_labels(self, run: AgentRun) -> str:
+        return labels_of(run)
 
-def seconds_between(start: Any, end: Any) -> str:
-    """Return a duration in seconds, or a dash while one end is missing."""
-    return f"{(end - start).total_seconds():.2f} s" if start and end else "—"
+
+class NotesForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
+    """What people write on a run; the limits are those of REST."""
+
+    labels = LinesField(
+        label=_("labels"), required=False, help_text=_("One per line, to find it by.")
+    )
+    notes = forms.CharField(
+        label=_("notes"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        look.dress(self.fields.values())
+
+    def clean_labels(self) -> list[str]:
+        labels = list(dict.fromkeys(self.cleaned_data["labels"]))
+        if len(labels) > 50 or any(len(label) > 100 for label in labels):  # noqa: PLR2004  in the message
+            message = _("At most 50 labels of at most 100 characters.")
+            raise forms.ValidationError(message)
+        return labels
 
 
 @admin.register(AgentRun)
-class AgentRunAdmin(look.RecordAdmin, RunTable):
-    Media = look.Media
-    list_display = ["at", "state", "agent", "said", "runner", "took", "problem"]
-    list_filter = ["status", "agent"]
+class AgentRunAdmin(Acts, Exports, IdSearch, look.RecordAdmin, RunTable):
+    class Media(look.RecordMedia):
+        js = [*look.Media.js, "langbot_admin/run.js"]
+
+    form = NotesForm
+    list_display = ["at", "state", "agent", "said", "took", "problem", "shown_labels"]
+    list_filter = ["status", AgentFilter, BotFilter, PeriodFilter, LabelFilter]
     list_select_related = ["agent", "event"]
-    search_fields = ["public_id", "error_code"]
-    search_help_text = _("The id of a run, or an error code.")
-    actions = ["cancel"]
+    list_filter_submit = True
+    search_fields = ["public_id"]
+    search_help_text = _(
+        "The whole id of a run, event, conversation or delivery, or an error code."
+    )
+    actions = ["run_now", "cancel", "retry", "export_csv", "export_json"]
+    buttons = {
+        "run_now": _("Run now"),
+        "cancel": _("Cancel this run"),
+        "retry": _("Try again"),
+    }
+    dangerous = frozenset({"cancel"})
+    export_columns = _COLUMNS
+    export_related = ("agent", "event", "conversation")
     change_form_template = "admin/langbot_runners/run.html"
-    readonly_fields = ["frozen"]
-    fieldsets = [
-        (
-            _("Which rules did it follow?"),
-            {
-                "classes": ["collapse"],
-                "fields": ["agent_version", "binding", "frozen", "metadata"],
-            },
-        ),
-        (
-            _("Who carried it?"),
-            {
-                "classes": ["collapse"],
-                "fields": [
-                    "node",
-                    "fencing_token",
-                    "connection_id",
-                    "web_node",
-                    "invocation",
-                    "last_seq",
-                    "last_runner_sequence",
-                    "inbound_cursor",
-                ],
-            },
-        ),
-    ]
+
+    def matches(self, text: str) -> Q:
+        return runs_named(text)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        # Snapshots are large, and the list needs none of them.
         runs = super().get_queryset(request)
         match = request.resolver_match
-        if (
-            match is not None
-            and match.url_name == "langbot_runners_agentrun_changelist"
-        ):
-            return runs.defer("snapshot", "metadata", "event__input", "event__data")
-        return runs.select_related("agent", "event", "conversation", "binding")
+        if match is not None and match.url_name == f"{_NAME}_change":
+            related = ("agent", "event", "conversation", "binding", "parent")
+            return runs.select_related(*related).defer("parent__snapshot")
+        return runs.select_related("agent", "event").defer(*_LARGE)
+
+    # What people write on a run.
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Past the mixin that closes records: only labels and notes can be written.
+        return bool(super(look.RecordMixin, self).has_change_permission(request, obj))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return fieldsets_of(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = [
+            name for _title, part in fieldsets_of(request) for name in part["fields"]
+        ]
+        return [name for name in names if name not in {"labels", "notes"}]
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: Any, change: Any
+    ) -> None:
+        given = form.cleaned_data
+        stored = AgentRun.objects.only("labels", "notes", "workspace_id").get(pk=obj.pk)
+        annotate_run(
+            stored, author_of(request), labels=given["labels"], notes=given["notes"]
+        )
 
     @admin.display(description=_("snapshot"))
     def frozen(self, run: AgentRun) -> str:
         return document(run.snapshot)
 
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Whether the person may cancel runs: those who may change them."""
-        return request.user.has_perm("langbot_runners.change_agentrun")
+    @admin.display(description=_("metadata"))
+    def all_metadata(self, run: AgentRun) -> str:
+        return document(run.metadata)
+
+    # The page.
 
     def get_urls(self) -> Any:
-        wrap = self.admin_site.admin_view
-        name = "langbot_runners_agentrun"
-        return [
-            path(
-                "<int:pk>/timeline/", wrap(self.timeline_view), name=f"{name}_timeline"
-            ),
-            path("<int:pk>/cancel/", wrap(self.cancel_view), name=f"{name}_cancel"),
-            *super().get_urls(),
-        ]
+        view = self.admin_site.admin_view(self.timeline_view)
+        own = path("<int:pk>/timeline/", view, name=f"{_NAME}_timeline")
+        return [own, *super().get_urls()]
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         run: AgentRun | None = context.get("original")
         if run is not None:
-            after = _number(request.GET.get("after"))
-            timeline = timeline_of(run, after)
-            context |= {
-                **_facts(run),
-                "timeline": timeline,
-                "after": after,
-                "is_live": not run.is_terminal and not timeline.has_more,
-                "may_cancel": self.has_cancel_permission(request),
-                "host_calls": run.host_calls.order_by("pk")[:SHOWN_CALLS],
-                "title": _("Run of %(agent)s") % {"agent": run.agent},
-            }
+            context |= context_of(request, run)
+            context["offers"] = self.offered(request, run)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def timeline_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Answer what happened since `after`, as rows of the page's table."""
+        """Answer what happened since `after` and `call`, as rows of the table."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         run = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_view_permission(request, run):
-            return JsonResponse({}, status=403)
-        timeline = timeline_of(run, _number(request.GET.get("after")))
+        timeline = timeline_of(run, *read_position(request))
         rows = render_to_string(
-            "admin/langbot_runners/rows.html", {"timeline": timeline}
+            "admin/langbot_runners/rows.html", {"timeline": timeline}, request
         )
         summary = render_to_string(
-            "admin/langbot_runners/summary.html", _facts(run), request
+            "admin/langbot_runners/summary.html",
+            facts_of(request, run),
+            request,
         )
         return JsonResponse(
             {
                 "rows": rows,
                 "summary": summary,
                 "after": timeline.after,
+                "call": timeline.after_call,
                 "live": not run.is_terminal or timeline.has_more,
             }
         )
 
-    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask the run of this page to stop."""
-        run = get_object_or_404(self.get_queryset(request), pk=pk)
-        if request.method == "POST" and self.has_cancel_permission(request):
-            self._cancel(request, [run])
-        return HttpResponseRedirect(
-            reverse("admin:langbot_runners_agentrun_change", args=[pk])
-        )
+    # Acts.
+
+    def offers(self, row: AgentRun) -> Iterable[str]:
+        if row.status == RunStatus.QUEUED:
+            yield "run_now"
+        yield "retry" if row.is_terminal else "cancel"
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may cancel runs."""
+        return request.user.has_perm("langbot_runners.cancel_run")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may start runs again, or at once."""
+        return request.user.has_perm("langbot_runners.change_agentrun")
+
+    @admin.action(
+        description=_("Run selected queued runs now"), permissions=["operate"]
+    )
+    def run_now(self, request: HttpRequest, queryset: QuerySet[AgentRun]) -> None:
+        author = author_of(request)
+
+        def wake(run: AgentRun) -> bool:
+            if run.status != RunStatus.QUEUED:
+                return False
+            record_act(author, "run now", run)
+            wake_runs([run.pk])
+            return True
+
+        self.carry_out(request, queryset, wake)
 
     @admin.action(description=_("Cancel selected runs"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[AgentRun]) -> None:
-        self._cancel(request, list(queryset))
+        author, reason = author_of(request), gettext("cancelled in the admin")
 
-    def _cancel(self, request: HttpRequest, runs: list[AgentRun]) -> None:
-        reason = gettext("cancelled in the admin")
-        cancelled = [run for run in runs if request_cancel(run, reason)]
-        for run in cancelled:
-            record_act(author_of(request), "cancel requested", run)
-        done = ngettext(
-            "%(count)d run is being cancelled.",
-            "%(count)d runs are being cancelled.",
-            len(cancelled),
-        )
-        level = messages.SUCCESS if cancelled else messages.WARNING
-        self.message_user(request, done % {"count": len(cancelled)}, level)
+        def ask(run: AgentRun) -> bool:
+            asked = request_cancel(run, reason)
+            if asked:
+                record_act(author, "cancel requested", run)
+            return asked
 
+        self.carry_out(request, queryset, ask)
 
-def document(value: Any) -> str:
-    """Return a JSON document for reading, without secrets and payloads."""
-    text = json.dumps(redact(value), indent=2, ensure_ascii=False)
-    return format_html('<pre class="lb-text">{}</pre>', text)
+    @admin.action(
+        description=_("Try selected ended runs again"), permissions=["operate"]
+    )
+    def retry(self, request: HttpRequest, queryset: QuerySet[AgentRun]) -> None:
+        author = author_of(request)
+        self.carry_out(request, queryset, lambda run: bool(retry_run(run, author)))
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  a seq is an int32
+_NAME = "langbot_runners_agentrun"
 
-
-def _facts(run: AgentRun) -> dict[str, Any]:
-    """Return what the summary above the timeline shows."""
-    return {
-        "run": run,
-        "status_badge": run_badge(run),
-        "waited": seconds_between(run.queued_at, run.started_at),
-        "first_output": seconds_between(run.started_at, run.first_output_at),
-        "took": seconds_between(run.started_at, run.finished_at),
-        "deliveries": run.deliveries.order_by("pk")[:20],
-        "children": run.children.order_by("pk")[:20],
-        "usage": run.usage if isinstance(run.usage, dict) else {},
-    }
+__all__ = ["RAW", "RUN_TONES", "AgentRunAdmin", "RunTable"]

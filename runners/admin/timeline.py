@@ -1,20 +1,22 @@
-"""A run's ledger as people read it."""
+"""A run's ledger as people read it: its events, and its calls to the host between."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from langbot.lib.admin import BAD, BUSY, CALM, GOOD, WARN
 from langbot.lib.redaction import redact
-from runners.choices import EventType
-from runners.models import AgentRun, RunEvent
+from runners.admin.wording import describe, label_of
+from runners.choices import EventType, HostCallStatus
+from runners.models import AgentRun, HostCall, RunEvent
 
-PAGE = 500  # rows read at once; a longer ledger has a link to the next ones
-_DELTAS = frozenset({EventType.MESSAGE_DELTA, EventType.REASONING_DELTA})
+PAGE = 500  # events read at once; a longer ledger has a link to the next ones
+CALLS = 200  # host calls read with them
+DELTAS = frozenset({EventType.MESSAGE_DELTA, EventType.REASONING_DELTA})
+LONG = 600  # characters; a longer text is folded
+_LONGEST = 20_000  # characters of one row
 _TONES: dict[str, str] = {
     EventType.WARNING: WARN,
     EventType.RUN_FAILED: BAD,
@@ -24,132 +26,147 @@ _TONES: dict[str, str] = {
     EventType.ACTION_REQUESTED: WARN,
     EventType.STEERING_DROPPED: WARN,
 }
-_LONGEST = 20_000  # characters of one row
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of the timeline; consecutive deltas share one."""
+    """One line of the timeline; consecutive deltas share one, a call has no number."""
 
-    first: int
-    last: int
     type: str
+    at: datetime
     offset: str
     text: str
+    first: int = 0
+    last: int = 0
     detail: str = ""
+    took: str = ""
+    usage: str = ""
+    tone: str = CALM
 
     @property
-    def tone(self) -> str:
-        return _TONES.get(self.type, CALM)
+    def label(self) -> str:
+        return label_of(self.type)
+
+    @property
+    def is_delta(self) -> bool:
+        return self.type in DELTAS
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.text) > LONG
 
 
 @dataclass(slots=True)
 class Timeline:
-    """A page of rows; `after` is where the next one begins."""
+    """A page of rows; `after` and `after_call` are where the next one begins."""
 
     rows: list[Row]
     after: int
+    after_call: int
     has_more: bool
 
 
-def timeline_of(run: AgentRun, after: int = 0) -> Timeline:
-    """Return what happened in a run after a sequence number; one query."""
+def timeline_of(run: AgentRun, after: int = 0, after_call: int = 0) -> Timeline:
+    """Return what happened in a run after an event and a host call; two queries."""
     events = list(
         RunEvent.objects.filter(run=run, seq__gt=after)
         .order_by("seq")
-        .only("seq", "type", "data", "created_at")[: PAGE + 1]
+        .only("seq", "type", "data", "usage", "created_at")[: PAGE + 1]
     )
-    shown = events[:PAGE]
-    last = shown[-1].seq if shown else after
+    shown, has_more = events[:PAGE], len(events) > PAGE
+    until = events[PAGE].created_at if has_more else None
+    calls = _calls(run, after_call, until)
     start = run.queued_at or run.created_at
-    return Timeline(_merged(shown, start), last, len(events) > PAGE)
+    rows = _event_rows(shown, start)
+    last_call = calls[-1].pk if calls else after_call
+    if calls:
+        rows = sorted([*rows, *(_call_row(one, start) for one in calls)], key=_when)
+    last = shown[-1].seq if shown else after
+    return Timeline(rows, last, last_call, has_more)
 
 
-def _merged(events: Iterable[RunEvent], start: datetime) -> list[Row]:
+def _calls(run: AgentRun, after: int, until: datetime | None) -> list[HostCall]:
+    calls = HostCall.objects.filter(run=run, pk__gt=after)
+    if until is not None:
+        calls = calls.filter(created_at__lt=until)
+    return list(calls.order_by("pk").defer("answer")[:CALLS])
+
+
+def _when(row: Row) -> datetime:
+    return row.at
+
+
+def _event_rows(events: Iterable[RunEvent], start: datetime) -> list[Row]:
     rows: list[Row] = []
+    started: dict[str, datetime] = {}  # tool calls under way
     for event in events:
         row = _row(event, start)
-        if rows and row.type in _DELTAS and rows[-1].type == row.type:
+        if rows and row.is_delta and rows[-1].type == row.type:
             rows[-1].last = row.last
             rows[-1].text = (rows[-1].text + row.text)[:_LONGEST]
-        else:
-            rows.append(row)
+            continue
+        row.took = _tool_time(event, started)
+        rows.append(row)
     return rows
 
 
 def _row(event: RunEvent, start: datetime) -> Row:
     data = event.data if isinstance(event.data, dict) else {}
     detail = ""
-    if data and event.type not in _DELTAS:
+    if data and event.type not in DELTAS:
         detail = json.dumps(redact(data), indent=2, ensure_ascii=False)[:_LONGEST]
     return Row(
+        type=event.type,
+        at=event.created_at,
+        offset=_offset(event.created_at, start),
+        text=describe(event.type, data)[:_LONGEST],
         first=event.seq,
         last=event.seq,
-        type=event.type,
-        offset=f"+{max((event.created_at - start).total_seconds(), 0):.3f} s",
-        text=_describe(event.type, data)[:_LONGEST],
         detail=detail,
+        usage=usage_text(event.usage),
+        tone=_TONES.get(event.type, CALM),
     )
 
 
-def _describe(kind: str, data: dict[str, Any]) -> str:
-    describe = _WORDS.get(kind, _plain)
-    return describe(data)
+def _tool_time(event: RunEvent, started: dict[str, datetime]) -> str:
+    """Return how long a tool took, at the event of its end."""
+    data = event.data if isinstance(event.data, dict) else {}
+    name = str(data.get("tool_call_id") or data.get("tool_name") or "")
+    if event.type == EventType.TOOL_CALL_STARTED:
+        started[name] = event.created_at
+    elif event.type == EventType.TOOL_CALL_COMPLETED and name in started:
+        return _seconds(event.created_at, started.pop(name))
+    return ""
 
 
-def _delta(data: dict[str, Any]) -> str:
-    return str(data.get("text") or "")
+def _call_row(call: HostCall, start: datetime) -> Row:
+    is_answered = call.status == HostCallStatus.ANSWERED
+    return Row(
+        type="host.call",
+        at=call.created_at,
+        offset=_offset(call.created_at, start),
+        text=f"{call.action} · {call.get_status_display()}",
+        took=_seconds(call.answered_at, call.created_at) if call.answered_at else "",
+        tone=CALM if is_answered else WARN,
+    )
 
 
-def _message(data: dict[str, Any]) -> str:
-    return message_text(data.get("message")) or _delta(data)
+def usage_text(usage: Any) -> str:
+    """Return recorded usage in one line, as `name number` pairs."""
+    if not isinstance(usage, dict):
+        return ""
+    numbers = [
+        (name, value) for name, value in usage.items() if isinstance(value, int | float)
+    ]
+    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in numbers)
 
 
-def _tool_call(data: dict[str, Any]) -> str:
-    return f"{data.get('tool_name')} {_short(data.get('parameters'))}"
+def _offset(moment: datetime, start: datetime) -> str:
+    return f"+{max((moment - start).total_seconds(), 0):.3f} s"
 
 
-def _tool_answer(data: dict[str, Any]) -> str:
-    return f"{data.get('tool_name')}: {data.get('error') or _short(data.get('result'))}"
+def _seconds(end: datetime, start: datetime) -> str:
+    return f"{max((end - start).total_seconds(), 0):.3f} s"
 
 
-def _state(data: dict[str, Any]) -> str:
-    return f"{data.get('scope')} / {data.get('key')}"
-
-
-def _adopted(_data: dict[str, Any]) -> str:
-    return _("Another worker carries the run on.")
-
-
-def _plain(data: dict[str, Any]) -> str:
-    """Return the words of an event: its code and what it says."""
-    parts = [data.get("code"), data.get("level")]
-    words = [data.get(name) for name in ("error", "message", "text", "reason", "name")]
-    said = [str(word) for word in [*parts, *words] if isinstance(word, str) and word]
-    return ": ".join(said)
-
-
-def message_text(message: Any) -> str:
-    """Return the text of a message whose content is a string or a list of parts."""
-    content = message.get("content") if isinstance(message, dict) else message
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _short(value: Any) -> str:
-    return json.dumps(redact(value), ensure_ascii=False)[:500] if value else ""
-
-
-_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    EventType.MESSAGE_DELTA: _delta,
-    EventType.REASONING_DELTA: _delta,
-    EventType.MESSAGE_COMPLETED: _message,
-    EventType.RUN_COMPLETED: _message,
-    EventType.TOOL_CALL_STARTED: _tool_call,
-    EventType.TOOL_CALL_COMPLETED: _tool_answer,
-    EventType.STATE_UPDATED: _state,
-    EventType.RUN_ADOPTED: _adopted,
-}
+__all__ = ["CALLS", "LONG", "PAGE", "Row", "Timeline", "timeline_of", "usage_text"]

@@ -28,8 +28,12 @@ from runners.api.sse import release_connection, stream_batches, wants_stream
 from runners.errors import (
     AdmissionError,
     AgentUnavailableError,
+    ConversationBusyError,
     InputTooLargeError,
+    NotEndedError,
+    NotReplayableError,
     QueueFullError,
+    TooManyFollowUpsError,
 )
 from runners.live import follow_batches
 from runners.live_hub import LiveEvent
@@ -38,6 +42,14 @@ Row = TypeVar("Row", bound=Model)
 
 MAXIMUM_WAIT = 300.0  # seconds, contract
 QUEUE_RETRY_SECONDS = 5
+_REFUSALS: dict[type[AdmissionError], int] = {
+    InputTooLargeError: 413,
+    AgentUnavailableError: 409,
+    ConversationBusyError: 409,
+    NotEndedError: 409,
+    NotReplayableError: 409,
+    TooManyFollowUpsError: 429,
+}
 _STATUS_CODES = {"started": 201, "queued": 202, "duplicate": 200, "ignored": 200}
 
 
@@ -88,7 +100,7 @@ class AnsweringViewSet(WorkspaceViewSet[Row]):
         if admitted.run is not None:
             place = {"id": admitted.run.public_id}
             response["Location"] = reverse(
-                "run-detail", kwargs=place, request=self.request
+                "langbot:run-detail", kwargs=place, request=self.request
             )
         return response
 
@@ -110,20 +122,27 @@ def admit_or_refuse(incoming: Incoming) -> Admitted:
     """Admit a message; a refusal becomes the contract's problem."""
     try:
         return admit(incoming)
-    except QueueFullError as error:
-        raise Problem(
+    except AdmissionError as error:
+        raise refusal(error) from None
+
+
+def refusal(error: AdmissionError) -> Problem:
+    """Return what a client reads when an event, a retry or a replay is refused."""
+    if isinstance(error, QueueFullError):
+        return Problem(
             429,
             error.code,
             str(error),
             retry_after=QUEUE_RETRY_SECONDS,
             extra={"buffer_length": error.length, "max_buffer_length": error.maximum},
-        ) from None
-    except InputTooLargeError as error:
-        raise Problem(413, error.code, str(error)) from None
-    except AgentUnavailableError as error:
-        raise Problem(409, error.code, str(error)) from None
-    except AdmissionError as error:
-        raise Problem(422, error.code, str(error)) from None
+        )
+    extra = {}
+    if isinstance(error, ConversationBusyError):
+        extra = {"turn_in_flight": str(error.run_id)}
+    status = _REFUSALS.get(type(error), 422)
+    return Problem(
+        status, error.code, str(error), retry_after=error.retry_after, extra=extra
+    )
 
 
 def read_wait(request: Request) -> float:

@@ -15,7 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents.models import Agent
-from artifacts.models import Artifact
+from artifacts.store import unexpired
+from langbot.core.access import author_of
+from langbot.core.audit import record_act
 from langbot.core.models import Workspace
 from langbot.core.rest import WorkspaceViewSet
 from langbot.lib.ids import uuid7
@@ -32,9 +34,14 @@ from runners.api.serializers import (
     NewMessageSerializer,
     PendingSerializer,
 )
+from runners.api.transcript import TranscriptPage
 from runners.choices import ConversationKind, QueuedStatus
 from runners.models import AgentRun, Conversation, QueuedMessage, TranscriptItem
 from runners.pending import cancel_message
+from runners.resets import reset_conversation
+
+# Columns of a message's run and event that a transcript does not show.
+_LARGE = ("run__snapshot", "event__input", "event__data", "event__delivery")
 
 
 class ConversationFilters(serializers.Serializer[Any]):
@@ -92,13 +99,15 @@ class ConversationViewSet(
         methods=["get", "post"],
         serializer_class=MessageSerializer,
         page_order="-seq",
+        pagination_class=TranscriptPage,
+        throttle_scope="messages",
     )
     def messages(self, request: Request, id: UUID) -> Response:
         """GET the transcript, newest first; POST a message."""
         conversation = self.get_object()
         if request.method == "GET":
             items = TranscriptItem.objects.filter(conversation=conversation)
-            return self.listing(items.select_related("run", "event"))
+            return self.listing(items.select_related("run", "event").defer(*_LARGE))
         return self._send(request, conversation)
 
     def _send(self, request: Request, conversation: Conversation) -> Response:
@@ -127,6 +136,18 @@ class ConversationViewSet(
             )
         )
 
+    @extend_schema(
+        request=None,
+        responses=ConversationSerializer,
+        operation_id="reset_conversation",
+    )
+    @action(detail=True, methods=["post"])
+    def reset(self, request: Request, id: UUID) -> Response:
+        """Begin anew: agents see nothing of what was said before, people all of it."""
+        conversation = self.get_object()
+        reset_conversation(conversation, author_of(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
     @extend_schema(responses=PendingSerializer(many=True), operation_id="pending")
     @action(detail=True, serializer_class=PendingSerializer, page_order="pk")
     def pending(self, request: Request, id: UUID) -> Response:
@@ -151,10 +172,13 @@ class ConversationViewSet(
         message = find_message(message_id)
         if message is None or message.conversation_id != conversation.pk:
             raise Http404
-        was_cancelled = message.status == QueuedStatus.CANCELLED
-        if not was_cancelled and not cancel_message(message):
-            detail = _("The message waits no longer.")
-            raise Problem(409, "not_pending", detail)
+        if message.status == QueuedStatus.CANCELLED:
+            return Response(status=204)
+        with transaction.atomic():
+            if not cancel_message(message):
+                detail = _("The message waits no longer.")
+                raise Problem(409, "not_pending", detail)
+            record_act(author_of(request), "cancelled", message)
         return Response(status=204)
 
 
@@ -213,7 +237,7 @@ def _attachments(
 ) -> list[dict[str, Any]]:
     found = {
         row.public_id: row
-        for row in Artifact.objects.filter(workspace=workspace, public_id__in=files)
+        for row in unexpired().filter(workspace=workspace, public_id__in=files)
         if row.conversation_id_ref in (None, conversation.public_id)
     }
     unknown = [str(file) for file in files if file not in found]

@@ -9,6 +9,7 @@ from rest_framework import mixins, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from langbot.core.permissions import RAW_PAYLOAD, GuardedFields
 from langbot.core.rest import ObjectField, StrictSerializer
 from langbot.lib.conf import limits
 from runners.api.answering import ANSWERS, AnsweringViewSet
@@ -57,7 +58,9 @@ class NewEventSerializer(StrictSerializer):
     metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
 
 
-class EventSerializer(serializers.ModelSerializer[EventLog]):
+class EventSerializer(GuardedFields, serializers.ModelSerializer[EventLog]):
+    guarded = dict.fromkeys(["data", "delivery", "metadata"], RAW_PAYLOAD)
+
     id = serializers.UUIDField(source="public_id")
     bot = serializers.UUIDField(source="bot_id", allow_null=True)
     conversation = serializers.UUIDField(
@@ -114,6 +117,7 @@ class EventViewSet(
     )
     serializer_class = EventSerializer
     filter_serializer = EventFilters
+    throttle_scope = "messages"
 
     def filter_rows(
         self, queryset: QuerySet[EventLog], given: dict[str, Any]

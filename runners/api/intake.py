@@ -37,13 +37,15 @@ def message_from(
     `content` has `text` and, all optional, `attachments`, `event_id`, `dry_run`,
     `metadata`.
     """
+    given_id = content.get("event_id") or event_id_of(request)
     given = {
         name: content[name] for name in ("text", "attachments") if content.get(name)
     }
     return Incoming(
         workspace=workspace,
         source=source_of(request),
-        event_id=content.get("event_id") or event_id_of(request) or str(uuid7()),
+        event_id=given_id or str(uuid7()),
+        is_first=not given_id,
         type=MESSAGE,
         trigger_source=TRIGGER,
         agent=agent,
@@ -63,12 +65,14 @@ def event_from(
     request: Request, workspace: Workspace, content: dict[str, Any]
 ) -> Incoming:
     """Return the envelope of a validated event; `bot` is a row or missing."""
+    given_id = content.get("event_id") or event_id_of(request)
     bot = content.get("bot")
     extra = {"time": content["time"]} if content.get("time") else {}
     return Incoming(
         workspace=workspace,
         source=source_of(request),
-        event_id=content.get("event_id") or event_id_of(request) or str(uuid7()),
+        event_id=given_id or str(uuid7()),
+        is_first=not given_id,
         type=content["type"],
         trigger_source=TRIGGER,
         bot=BotRef(bot.public_id, bot.slug) if bot is not None else None,
@@ -78,7 +82,11 @@ def event_from(
         subject=content.get("subject"),
         input=content.get("input") or {},
         data=content.get("data") or {},
-        delivery={**_DELIVERY, **(content.get("delivery") or {})},
+        delivery={
+            **_DELIVERY,
+            **(content.get("delivery") or {}),
+            "conversation": content.get("conversation", ""),  # for a replay
+        },
         metadata=content.get("metadata") or {},
         **extra,
     )

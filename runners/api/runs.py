@@ -11,23 +11,34 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
 from agents.api.references import reference_to
 from agents.models import Agent
 from langbot.core.access import author_of
+from langbot.core.audit import record_act
 from langbot.core.rest import StrictSerializer, WorkspaceViewSet
+from runners.api.answering import refusal
+from runners.api.metadata import METADATA, with_metadata
 from runners.api.references import BotReference
-from runners.api.serializers import (
-    DeliverySerializer,
-    RunEventSerializer,
-    RunSerializer,
-)
+from runners.api.serializers import RunEventSerializer, RunSerializer
 from runners.api.sse import read_after, stream_run
-from runners.choices import DeliveryStatus, RunStatus
+from runners.choices import RunStatus
+from runners.errors import AdmissionError
 from runners.live import document_of
-from runners.models import AgentRun, Delivery, RunEvent
+from runners.models import AgentRun, RunEvent
+from runners.retries import retry_run
 from runners.services import request_cancel
 
+# Columns of a page's rows that nobody is shown.
+_LARGE = (
+    "snapshot",
+    "parent__snapshot",
+    "event__input",
+    "event__data",
+    "event__delivery",
+    "agent__runner_config",
+)
 _AFTER = OpenApiParameter("after", int, description="The last event that you have.")
 
 
@@ -56,7 +67,7 @@ class RunViewSet(
 
     queryset = AgentRun.objects.select_related(
         "agent", "conversation", "event", "parent"
-    ).defer("snapshot")
+    ).defer(*_LARGE)
     serializer_class = RunSerializer
     filter_serializer = RunFilters
 
@@ -70,7 +81,12 @@ class RunViewSet(
             given["agent__in"] = Agent.objects.filter(
                 reference_to(agent), workspace=self.workspace
             )
-        return queryset.filter(**given)
+        return with_metadata(queryset.filter(**given), self.request.query_params)
+
+    @extend_schema(parameters=[METADATA])
+    def list(self, request: Request) -> Response:
+        """Runs, newest first."""
+        return super().list(request)
 
     def partial_update(self, request: Request, id: UUID) -> Response:
         return self.change(partial=True)
@@ -116,34 +132,22 @@ class RunViewSet(
         serializer.is_valid(raise_exception=True)
         reason = serializer.validated_data.get("reason") or author_of(request)
         asked = not run.is_terminal and request_cancel(run, reason)
+        if asked:
+            record_act(author_of(request), "cancel requested", run)
         answer = self.get_serializer(self.get_queryset().get(pk=run.pk)).data
         return Response(answer, status=202 if asked else 200)
 
-
-class DeliveryFilters(serializers.Serializer[Any]):
-    status = serializers.MultipleChoiceField(
-        required=False, choices=DeliveryStatus.choices, source="status__in"
+    @extend_schema(
+        request=None, responses={201: RunSerializer}, operation_id="retry_run"
     )
-    bot = BotReference(required=False)
-    run = serializers.UUIDField(required=False, source="run__public_id")
-    conversation = serializers.UUIDField(
-        required=False, source="conversation__public_id"
-    )
-
-
-class DeliveryViewSet(
-    mixins.RetrieveModelMixin, mixins.ListModelMixin, WorkspaceViewSet[Delivery]
-):
-    """Replies on their way out, with every attempt."""
-
-    queryset = Delivery.objects.select_related("run", "conversation")
-    serializer_class = DeliverySerializer
-    filter_serializer = DeliveryFilters
-
-    def filter_rows(
-        self, queryset: QuerySet[Delivery], given: dict[str, Any]
-    ) -> QuerySet[Delivery]:
-        bot = given.pop("bot", None)
-        if bot is not None:
-            given["bot_id"] = bot.public_id
-        return queryset.filter(**given)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, id: UUID) -> Response:
+        """Try the event of an ended run again; 409 while its conversation is busy."""
+        try:
+            attempt = retry_run(self.get_object(), author_of(request))
+        except AdmissionError as error:
+            raise refusal(error) from None
+        answer = self.get_serializer(self.get_queryset().get(pk=attempt.pk)).data
+        place = {"id": attempt.public_id}
+        location = reverse("langbot:run-detail", kwargs=place, request=request)
+        return Response(answer, status=201, headers={"Location": location})

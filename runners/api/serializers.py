@@ -7,6 +7,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.api.references import AgentReference
+from langbot.core.access import author_of
+from langbot.core.permissions import COST, GuardedFields
 from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
@@ -19,6 +21,7 @@ from runners.models import (
     RunEvent,
     TranscriptItem,
 )
+from runners.notes import annotate_run
 
 FILES = 20  # AG-05
 
@@ -90,7 +93,7 @@ class MessageSerializer(serializers.ModelSerializer[TranscriptItem]):
             "created_at",
         ]
 
-    @extend_schema_field(OpenApiTypes.OBJECT)
+    @extend_schema_field(serializers.DictField(allow_null=True))
     def get_actor(self, item: TranscriptItem) -> dict[str, str] | None:
         if not item.actor_id:
             return None
@@ -129,7 +132,9 @@ class PendingSerializer(serializers.ModelSerializer[QueuedMessage]):
         return str(message.event.input.get("text") or "")
 
 
-class RunSerializer(StrictModelSerializer[AgentRun]):
+class RunSerializer(GuardedFields, StrictModelSerializer[AgentRun]):
+    guarded = {"cost_microdollars": COST}
+
     id = serializers.UUIDField(source="public_id", read_only=True)
     agent = serializers.UUIDField(source="agent.public_id", read_only=True)
     agent_slug = serializers.SlugField(source="agent.slug", read_only=True)
@@ -183,11 +188,12 @@ class RunSerializer(StrictModelSerializer[AgentRun]):
         fields = [*read_only_fields, "labels", "notes"]
 
     def update(self, instance: AgentRun, validated_data: dict[str, Any]) -> AgentRun:
-        # Nobody saves a run: its other columns belong to the ledger.
-        if validated_data:
-            AgentRun.objects.filter(pk=instance.pk).update(**validated_data)
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
+        annotate_run(
+            instance,
+            author_of(self.context["request"]),
+            labels=validated_data.get("labels", instance.labels),
+            notes=validated_data.get("notes", instance.notes),
+        )
         return instance
 
 

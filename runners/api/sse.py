@@ -58,10 +58,10 @@ def release_connection() -> None:
     """Give the view's database connection back before a long wait.
 
     Django would keep it until the response is finished: ten streams would hold all
-    connections of a pool of ten.
+    connections of a pool of ten. One that its thread keeps anyway stays open.
     """
     if not connection.in_atomic_block:
-        connection.close()
+        connection.close_if_unusable_or_obsolete()
 
 
 async def _chunks(

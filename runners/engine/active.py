@@ -176,6 +176,7 @@ class ActiveRun:
             runner_sequence=log.last_sequence,
             first_output_at=log.first_output_at,
             states=states,
+            files=log.files.take(),
             known_seq=self.known_seq,
             ending=log.ending,
         )

@@ -49,6 +49,7 @@ class Adoption:
         self._last_nodes = 0.0
         self._last_orphans = 0.0
         self._orphans: set[int] = set()
+        self._strangers: set[int] = set()
 
     def rounds(self) -> list[Callable[[], Awaitable[None]]]:
         """Return what is to be done every second, each independent of the others."""
@@ -71,15 +72,16 @@ class Adoption:
         place = Place(run.web_node, run.connection_id or run.public_id)
         tenure = Tenure(adopted.claimed.token, run.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
-        active.known_seq = adopted.claimed.run.last_seq
+        active.known_seq = adopted.claimed.last_seq
         said = adopted.said
         active.log.resume(run.last_runner_sequence, said.text, said.messages)
+        active.log.files.resume(said.files)
         outgoing = self._engine.outgoing
         outgoing.publish(run.public_id, active.known_seq, [adopted.claimed.event])
         self._engine.carry(active, run.inbound_cursor)
         if adopted.request is not None:
             active.start_message = start_message(active, adopted.request)
-            outgoing.to_node(run.web_node, active.start_message)
+            self._engine.to_plugin(active, active.start_message)
         logger.info("run %s adopted", run.public_id)
 
     async def _release_orphans(self) -> None:
@@ -92,12 +94,25 @@ class Adoption:
             return
         self._last_orphans = time.monotonic()
         ours = await engine.database(carried_runs, engine.node)
+        self._forget_strangers(ours)
         orphans = ours - {run.facts.pk for run in engine.active.values()}
         # Seen twice: a claim that has just been committed is carried in a moment.
         if sure := orphans & self._orphans:
             logger.warning("%d runs are given up to adopters", len(sure))
             await engine.database(release_runs, engine.node, sure)
         self._orphans = orphans
+
+    def _forget_strangers(self, ours: set[int]) -> None:
+        """Stop runs that are ours in memory only: ended or parked by another process.
+
+        Their fence would tell when they write, but they may just call the host.
+        """
+        active = {run.facts.pk: run for run in self._engine.active.values()}
+        strangers = active.keys() - ours
+        for key in strangers & self._strangers:  # twice: a claim may be on its way
+            logger.warning("run %s is no longer ours", active[key].facts.public_id)
+            self._engine.spawn(self._engine.lost(active[key]))
+        self._strangers = strangers
 
     async def _check_web_nodes(self) -> None:
         if time.monotonic() - self._last_nodes < limits().heartbeat_seconds:
@@ -148,7 +163,7 @@ class Adopted:
 
 
 def _load(claimed: list[Claimed]) -> list[Adopted]:
-    wins = {one.run.pk: one for one in claimed}
+    wins = {one.run_id: one for one in claimed}
     runs = load_runs(list(wins))
     said = spoken(runs)
     adopted = []
@@ -168,8 +183,9 @@ def _load(claimed: list[Claimed]) -> list[Adopted]:
 def finish_stuck_cancels() -> int:
     """End runs whose cancel nobody carried out within 5 s (AG-35)."""
     before = datetime.now(UTC) - timedelta(seconds=limits().cancel_finalise_seconds)
+    late = AgentRun.objects.live().filter(cancel_requested_at__lt=before)
     ended = 0
-    for run in AgentRun.objects.live().filter(cancel_requested_at__lt=before):
+    for run in late.order_by("cancel_requested_at"):  # as their index has them
         ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, "cancelled")
         ended += end_and_wake(run, ending) is not None
     return ended

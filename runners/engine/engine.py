@@ -106,6 +106,7 @@ class Engine:
         await self.outgoing.drain()
         await self.database(claims.release_runs, self.node)
         await self.database(claims.stop_node, self.node)
+        self.writer.close()
         for executor in (self.database, self._heartbeat):
             executor.shutdown()
 
@@ -203,15 +204,25 @@ class Engine:
     def send(self, run: ActiveRun, frame: bytes) -> None:
         """Send a frame to the run's plugin."""
         place = run.tenure.place
-        message = NodeMessage(Kind.FRAME, place.connection_id, payload=frame)
-        self.outgoing.to_node(place.web_node, message)
+        self.to_plugin(run, NodeMessage(Kind.FRAME, place.connection_id, payload=frame))
+
+    def to_plugin(self, run: ActiveRun, message: NodeMessage) -> None:
+        """Send what the run cannot go on without; it fails where there is no room."""
+
+        def fail() -> None:
+            error = "its web process does not take what it is sent"
+            run.log.fail(ErrorCode.BACKPRESSURE, error, retryable=True)
+            if not run.is_closed:
+                self.writer.mark(run)
+
+        self.outgoing.to_node(run.tenure.place.web_node, message, fail)
 
     def send_chunk(self, run: ActiveRun, frame: bytes, call: int, number: int) -> None:
         """Send the numbered chunk (from 1) of the answer to a streaming call."""
         place = run.tenure.place
         message = NodeMessage(Kind.FRAME, place.connection_id, payload=frame)
         message.call, message.number = call, number
-        self.outgoing.to_node(place.web_node, message)
+        self.to_plugin(run, message)
 
     def cancel_in_plugin(self, run: ActiveRun) -> None:
         """Stop the run's task in the plugin; needed when the host ended it."""
@@ -300,13 +311,12 @@ class Engine:
         # What was on its way to a plugin is gone; nodes ignore runs they know.
         for run in self.active.values():
             if run.log.last_sequence == 0 and run.start_message is not None:
-                self.outgoing.to_node(run.tenure.place.web_node, run.start_message)
+                self.to_plugin(run, run.start_message)
 
 
 def cancelled_runs(node: UUID) -> list[UUID]:
     """Return the node's running runs that someone asked to cancel."""
-    return list(
-        AgentRun.objects.filter(
-            status="running", node=node, cancel_requested_at__isnull=False
-        ).values_list("public_id", flat=True)
+    asked = AgentRun.objects.running().filter(
+        node=node, cancel_requested_at__isnull=False
     )
+    return list(asked.values_list("public_id", flat=True))

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
 
 from langbot.lib.conf import limits
-from langbot.lib.redis import FAILURES, node_inbox, run_live
+from langbot.lib.redis import FAILURES, run_live
 from runners.choices import ENDS
-from runners.gateway.messages import INBOX_SECONDS, NodeMessage
-from runners.ledger.fence import NewEvent
+from runners.gateway import inbox
+from runners.gateway.messages import NodeMessage
+from runners.ledger.fence import NewEvent, live_document
 from runners.protocol.frames import encode
 
 logger = logging.getLogger(__name__)
@@ -23,9 +25,10 @@ _RETRY_SECONDS = 0.25
 _DRAIN_SECONDS = 3.0
 _COMMANDS_KEPT = 20_000  # the oldest go first; plugins then time out by themselves
 _LIVE_EVENT_BYTES = 32 * 1024
-_INBOX_ENTRIES = 100_000
 
-Command = Callable[[Any], None]
+# Adds to a pipeline; what it returns gets the answer to the last command added.
+OnAnswer = Callable[[Any], None]
+Command = Callable[[Any], OnAnswer | None]
 
 
 class Outgoing:
@@ -40,16 +43,29 @@ class Outgoing:
         self._commands: list[Command] = []
         self._task: asyncio.Task[None] | None = None
 
-    def to_node(self, node: str, message: NodeMessage) -> None:
-        """Queue a message to a web node."""
+    def to_node(
+        self,
+        node: str,
+        message: NodeMessage,
+        on_refused: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue a message to a web node; `on_refused` when its inbox is full."""
 
-        def command(pipeline: Any) -> None:
-            key = node_inbox(node)
-            fields = message.fields(pipeline)
-            pipeline.xadd(key, fields, maxlen=_INBOX_ENTRIES, approximate=True)
-            pipeline.expire(key, INBOX_SECONDS)
+        def command(pipeline: Any) -> OnAnswer:
+            check = inbox.add(pipeline, node, message)
+            return lambda answer: self._answered(answer, check, on_refused)
 
         self.add(command)
+
+    def _answered(
+        self, answer: Any, check: str | None, on_refused: Callable[[], None] | None
+    ) -> None:
+        if answer != inbox.REFUSED:
+            return
+        if check is not None:
+            self.add(partial(_delete, check))
+        if on_refused is not None:
+            on_refused()
 
     def publish(self, run_id: UUID, first_seq: int, events: list[NewEvent]) -> None:
         """Queue committed events for live subscribers."""
@@ -86,29 +102,28 @@ class Outgoing:
         while self._commands:
             commands, self._commands = self._commands, []
             pipeline = self._client.pipeline(transaction=False)
+            waiting = []
             for command in commands:
-                command(pipeline)
+                on_answer = command(pipeline)
+                if on_answer is not None:
+                    waiting.append((len(pipeline) - 1, on_answer))
             try:
                 # An id that exists already is a repeat; the others still count.
-                await pipeline.execute(raise_on_error=False)
+                answers = await pipeline.execute(raise_on_error=False)
             except FAILURES as error:
                 logger.warning("redis is away: %s", type(error).__name__)
                 self._commands = [*commands, *self._commands][-_COMMANDS_KEPT:]
                 await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            for place, on_answer in waiting:
+                on_answer(answers[place])
+
+
+def _delete(key: str, pipeline: Any) -> None:
+    pipeline.delete(key)
 
 
 def _live_entry(run_id: UUID, seq: int, event: NewEvent) -> Any:
     # Subscribers read a large event from the ledger: the stream is bounded by number.
-    text = encode(live_event(run_id, seq, event))
+    text = encode(live_document(run_id, seq, event.type, event.data, event.created_at))
     return {b"e": text} if len(text) <= _LIVE_EVENT_BYTES else {b"s": b""}
-
-
-def live_event(run_id: UUID, seq: int, event: NewEvent) -> dict[str, Any]:
-    """Return an event as streams carry it (contract, SSE)."""
-    return {
-        "run_id": str(run_id),
-        "seq": seq,
-        "type": str(event.type),
-        "data": event.data,
-        "created_at": event.created_at.isoformat(),
-    }

@@ -33,10 +33,10 @@ class EngineProcess:
             self._thread.start()
         self._ready.wait()
 
-    def offer(self, run_id: int) -> None:
-        """Hand a queued run to the loop; callable from any thread."""
+    def offer(self, run_ids: list[int]) -> None:
+        """Hand queued runs to the loop; callable from any thread."""
         if self._loop is not None and self._engine is not None:
-            self._loop.call_soon_threadsafe(self._offer, run_id)
+            self._loop.call_soon_threadsafe(self._offer, run_ids)
 
     def stop(self) -> None:
         """Drain: release every run to other workers, at most 10 s."""
@@ -45,9 +45,9 @@ class EngineProcess:
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
-    def _offer(self, run_id: int) -> None:
+    def _offer(self, run_ids: list[int]) -> None:
         if self._engine is not None:
-            self._engine.starter.offer([run_id])
+            self._engine.starter.offer(run_ids)
 
     def _run(self) -> None:
         try:

@@ -3,6 +3,7 @@
 Pure bookkeeping of one run: no I/O, no clock but timestamps. Rules: LB-52..LB-63.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydantic_core import to_json
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
+from runners.engine.files import FileRefusedError, RunFiles
+from runners.engine.oversize import shorten
 from runners.engine.snapshot import RunFacts
 from runners.ledger.batches import Ending
 from runners.ledger.fence import NewEvent
@@ -18,12 +21,14 @@ from runners.ledger.finishing import Reply
 from runners.ledger.state_store import StateRefusedError, StateWrite, check_value
 from runners.protocol.errors import ErrorCode
 from runners.protocol.results import (
+    MAX_PAYLOAD_BYTES,
     MAX_SEQUENCE,
     ActionRequested,
     ArtifactCreated,
     Message,
     MessageCompleted,
     MessageDelta,
+    OversizeResult,
     ParsedResult,
     ReasoningDelta,
     ResultError,
@@ -33,6 +38,7 @@ from runners.protocol.results import (
     UnknownResultType,
     delta_text,
     parse_result,
+    plain_text,
     text_of,
 )
 
@@ -44,8 +50,10 @@ class ResultLog:
 
     def __init__(self, facts: RunFacts) -> None:
         self.facts = facts
+        self._run_id = str(facts.public_id)
         self.events: list[NewEvent] = []
         self.states: list[StateWrite] = []
+        self.files = RunFiles(facts)
         self.ending: Ending | None = None
         self.last_sequence = 0
         self.first_output_at: datetime | None = None
@@ -57,6 +65,7 @@ class ResultLog:
         self._messages: list[tuple[str, Any]] = []
         self._acted = False
         self._warnings = 0
+        self._kept: int | None = None  # which text was kept whole last
 
     def resume(self, sequence: int, text: str, messages: list[tuple[str, Any]]) -> None:
         """Go on where another worker stopped."""
@@ -71,19 +80,58 @@ class ResultLog:
         """Take one result; a bad one becomes a warning and has no other effect."""
         if self.ending is not None:
             return
+        text = plain_text(raw) if frame_bytes <= MAX_PAYLOAD_BYTES else None
+        if text is not None and raw.get("run_id") == self._run_id:
+            sequence = raw.get("sequence")
+            if self._accept_sequence(sequence):
+                self._plain_delta(text, sequence)
+            return
         try:
             result = parse_result(raw, frame_bytes=frame_bytes)
+        except OversizeResult as error:
+            self._oversize(raw, error)
         except ResultError as error:
-            if self._accept_sequence(raw.get("sequence")):
-                self._warn_of(error)
-            return
-        if result.run_id is not None and result.run_id != str(self.facts.public_id):
+            self._refuse(raw, error)
+        else:
+            self._take(result)
+
+    def _take(self, result: ParsedResult, whole: str | None = None) -> None:
+        if result.run_id is not None and result.run_id != self._run_id:
             self.warn("run_id_mismatch", f"a result for run {result.run_id[:64]}")
         elif self._accept_sequence(result.sequence):
+            if whole is not None:
+                self._keep_whole(result, whole)
             self._apply_valid(result)
 
+    def _refuse(self, raw: dict[str, Any], error: ResultError) -> None:
+        if self._accept_sequence(raw.get("sequence")):
+            self._warn_of(error)
+
+    def _oversize(self, raw: dict[str, Any], error: ResultError) -> None:
+        last = self._messages[-1][0] if self._messages else ""
+        short = shorten(raw, self._text, last)
+        if short is None:
+            self._refuse(raw, error)
+            return
+        try:
+            size = 0 if short.was_said else None
+            result = parse_result(short.raw, frame_bytes=size)
+        except ResultError as refused:
+            self._refuse(raw, refused)
+        else:
+            self._take(result, short.whole)
+
+    def _keep_whole(self, result: ParsedResult, text: str) -> None:
+        """Keep a text as a file; the ledger gets its beginning (C-24)."""
+        detail, kept = "the text is in the ledger up to its first part", hash(text)
+        if kept != self._kept:  # else said before, and repeated at the end
+            self._kept = kept
+            name = f"{result.type}.txt"
+            self._add_file(lambda: self.files.add_text(text, name), None)
+        self.warn(ErrorCode.TOO_LARGE, detail, result_type=result.type)
+
     def _accept_sequence(self, sequence: Any) -> bool:
-        if type(sequence) is not int or not 0 < sequence <= MAX_SEQUENCE:
+        if not _is_sequence(sequence):
             self.warn("bad_sequence", f"sequence {str(sequence)[:40]}")
             return True
         if sequence <= self.last_sequence:
@@ -101,7 +149,9 @@ class ResultLog:
         elif isinstance(data, MessageCompleted):
             self._message(data.message, result)
         elif isinstance(data, ReasoningDelta):
-            self._add_text(EventType.REASONING_DELTA, data.text, result)
+            self._add_text(
+                EventType.REASONING_DELTA, data.text, result.sequence, result.usage
+            )
         elif isinstance(data, StateUpdated):
             self._state(data, result)
         elif isinstance(data, RunCompleted):
@@ -109,8 +159,7 @@ class ResultLog:
         elif isinstance(data, RunFailed):
             self._failed(data, result)
         elif isinstance(data, ArtifactCreated):
-            detail = "files that a runner makes are not kept"
-            self.warn("unsupported_result", detail, result_type=result.type)
+            self._add_file(lambda: self.files.add(data), result)
         else:
             self._acted = self._acted or isinstance(data, ActionRequested)
             payload = redact(data.model_dump(mode="json"))
@@ -120,7 +169,16 @@ class ResultLog:
         new = delta_text(data.chunk, self._text)
         if new and self._has_room_for(new):
             self._text += new
-            self._add_text(EventType.MESSAGE_DELTA, new, result)
+            self._add_text(EventType.MESSAGE_DELTA, new, result.sequence, result.usage)
+
+    def _plain_delta(self, content: str, sequence: Any) -> None:
+        """Do what `_delta` does, for content that may be all text so far."""
+        so_far = self._text
+        new = content[len(so_far) :] if content.startswith(so_far) else content
+        if new and self._has_room_for(new):
+            self._text += new
+            number = sequence if _is_sequence(sequence) else None
+            self._add_text(EventType.MESSAGE_DELTA, new, number)
 
     def _has_room_for(self, text: str) -> bool:
         self._characters += len(text)
@@ -129,16 +187,22 @@ class ResultLog:
             self.fail(ErrorCode.TOO_LARGE, f"a run says at most {most} characters")
         return self._characters <= most
 
-    def _add_text(self, kind: EventType, text: str, result: ParsedResult) -> None:
+    def _add_text(
+        self,
+        kind: EventType,
+        text: str,
+        sequence: int | None,
+        usage: dict[str, Any] | None = None,
+    ) -> None:
         # Consecutive deltas of one batch become one event, before seq is allocated.
         last = self.events[-1] if self.events else None
         if last is not None and last.type == kind:
             if not self._spend(len(text.encode())):
                 return
             last.data["text"] += text
-            last.runner_sequence = result.sequence
-        else:
-            self._add(kind, {"text": text}, result)
+            last.runner_sequence = sequence
+        elif self._spend(len(text.encode())):
+            self.events.append(NewEvent(kind, {"text": text}, sequence, usage))
         if self.first_output_at is None:
             self.first_output_at = datetime.now(UTC)
 
@@ -183,6 +247,16 @@ class ResultLog:
         )
         self._add(EventType.STATE_UPDATED, {"scope": data.scope, "key": key}, result)
 
+    def _add_file(
+        self, keep: Callable[[], dict[str, Any]], result: ParsedResult | None
+    ) -> None:
+        try:
+            described = keep()
+        except FileRefusedError as error:
+            self.warn("artifact_refused", str(error))
+        else:
+            self._add(EventType.ARTIFACT_CREATED, described, result)
+
     # Endings
 
     def _completed(self, data: RunCompleted, result: ParsedResult) -> None:
@@ -192,7 +266,7 @@ class ResultLog:
         self._complete_open_text()
         if self.ending is not None:
             return  # that was too much
-        if not self._messages and not self._acted and self._needs_reply():
+        if not self._has_output and self._needs_reply():
             error = "the runner ended without any output"
             self.fail(ErrorCode.RUNNER_EMPTY_OUTPUT, error)
             return
@@ -206,6 +280,10 @@ class ResultLog:
     def _is_repeat(self, message: Message) -> bool:
         text = text_of(message.content)
         return not self._text and any(text == said for said, _ in self._messages)
+
+    @property
+    def _has_output(self) -> bool:
+        return bool(self._text or self._messages or self._acted or self.files)
 
     def _needs_reply(self) -> bool:
         return self.facts.event_type == "message.received"
@@ -226,7 +304,7 @@ class ResultLog:
         self.is_over_in_plugin = True
         if self.ending is not None:
             return
-        if self._text or self._messages or self._acted or not self._needs_reply():
+        if self._has_output or not self._needs_reply():
             self._complete_open_text()
             reply = self.reply(complete=True)
             self.ending = self.ending or Ending(RunStatus.COMPLETED, reply=reply)
@@ -259,9 +337,10 @@ class ResultLog:
             said.append((self._text, None))
         texts = [text for text, _ in said if text]
         contents = [part for _, content in said if content for part in content]
-        if not texts and not contents:
+        files = list(self.files.references)
+        if not texts and not contents and not files:
             return None
-        return Reply("\n\n".join(texts), contents or None, complete)
+        return Reply("\n\n".join(texts), contents or None, complete, files)
 
     def _complete_open_text(self) -> None:
         if self._text:
@@ -304,3 +383,7 @@ class ResultLog:
         if self._bytes > most:
             self.fail(ErrorCode.TOO_LARGE, f"a run's events hold at most {most} bytes")
         return self._bytes <= most
+
+
+def _is_sequence(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SEQUENCE

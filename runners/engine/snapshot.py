@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import CharField
+
 from agents.models import RunnerDescriptor
 from agents.services import reveal_config
 from artifacts.inputs import restore_input
 from langbot import __version__
 from langbot.lib.conf import conf, limits
+from langbot.lib.prepared import PreparedLookup, PreparedQuery
 from runners.access import Access, compute_access, delivery_policy
 from runners.ledger.scopes import scope_keys
 from runners.ledger.state_store import read_states
@@ -35,21 +38,32 @@ class RunFacts:
     resources: Resources = field(default_factory=Resources)
 
 
-def load_runs(ids: list[int]) -> list[AgentRun]:
-    """Load runs with everything that a claim or an adoption looks at."""
-    return list(
+_whole_runs = PreparedLookup(
+    lambda keys: (
         AgentRun.objects.select_related(
             "event", "agent", "conversation", "binding", "workspace"
         )
-        .filter(pk__in=ids)
-        .order_by("pk")
+        .filter(pk__in=keys)
+        .order_by()
     )
+)
+_descriptors = PreparedQuery(
+    lambda runner_id: RunnerDescriptor.objects.filter(runner_id=runner_id).only(
+        "kind", "permissions", "capabilities", "config_schema"
+    ),
+    CharField(),
+)
+
+
+def load_runs(ids: list[int]) -> list[AgentRun]:
+    """Load runs with everything that a claim or an adoption looks at."""
+    return sorted(_whole_runs(ids), key=lambda run: run.pk)
 
 
 def freeze(run: AgentRun) -> RunFacts:
     """Compute snapshot and access from the agent version current now."""
     agent = run.agent
-    descriptor = RunnerDescriptor.objects.filter(runner_id=agent.runner_id).first()
+    descriptor = _descriptors.first(agent.runner_id)
     access, resources = compute_access(agent, descriptor, run.binding, run.workspace_id)
     keys = scope_keys(run)
     access.state_scopes = [scope for scope in access.state_scopes if scope in keys]
@@ -216,7 +230,7 @@ def _handles(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
         "latest_cursor": str(seq) if seq else None,
         "event_seq": run.event_id,
         "transcript_seq": seq,
-        "has_history_before": seq > 1,
+        "has_history_before": seq - run.conversation.context_seq > 1,
         "inline_policy": {
             "mode": "current_event",
             "delivered_count": 0,

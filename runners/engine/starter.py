@@ -23,6 +23,7 @@ from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Action, encode
 from runners.protocol.manifest import AGENT_RUNNER_KIND
+from runners.signals import tell_run_started
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -130,15 +131,14 @@ class Starter:
 
     def _carry(self, one: Prepared, place: Place, claimed: Claimed) -> None:
         run, facts, request = one
-        tenure = Tenure(claimed.token, claimed.run.invocation, place)
+        tell_run_started(run, claimed.invocation)
+        tenure = Tenure(claimed.token, claimed.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
-        active.known_seq = claimed.run.last_seq
+        active.known_seq = claimed.last_seq
         active.start_message = start_message(active, request)
-        self._engine.carry(active, claimed.run.inbound_cursor)
-        self._engine.outgoing.to_node(place.web_node, active.start_message)
-        self._engine.outgoing.publish(
-            run.public_id, claimed.run.last_seq, [claimed.event]
-        )
+        self._engine.carry(active, claimed.inbound_cursor)
+        self._engine.to_plugin(active, active.start_message)
+        self._engine.outgoing.publish(run.public_id, claimed.last_seq, [claimed.event])
         if run.cancel_requested_at is not None:
             active.begin_cancel()
 

@@ -59,6 +59,10 @@ class LedgerWriter:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=5.0)
 
+    def close(self) -> None:
+        """Drop the thread; nothing is written any more."""
+        self._database.shutdown()
+
     async def transact(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:

@@ -68,6 +68,7 @@ class PluginConsumer(AsyncConsumer):
         backpressure = scope.get("extensions", {}).get("langbot.backpressure")
         if backpressure is not None:
             backpressure.on_stall = lambda *_: node.on_stall(session)
+            backpressure.take = lambda text: _take(node, session, text)
         reading = asyncio.ensure_future(self._read(node, session, receive))
         closing = asyncio.ensure_future(session.closing.wait())
         try:
@@ -96,3 +97,11 @@ class PluginConsumer(AsyncConsumer):
                 await asyncio.sleep(0)  # a full queue never waits by itself
             if not node.relay.drained.is_set():
                 await node.relay.drained.wait()
+
+
+def _take(node: WebNode, session: PluginSession, text: str) -> bool:
+    """Handle a message at once, unless the socket closes or the relay is full."""
+    if session.closing.is_set() or not node.relay.drained.is_set():
+        return False
+    session.on_message(text)
+    return True

@@ -1,9 +1,10 @@
 """What workers and web nodes tell each other over Redis streams.
 
 Worker to node (`node:<n>:in`): `k` kind, `c` connection, `r` run, `f` payload, or `x`
-the key of a payload over 256 KiB, `a` action, `s` life, `q` call, `n` number. Node to
-worker (`in:<run>`): `f`, a JSON array of frames as the plugin sent them, or `x`
-likewise. A frame `{"lost": reason}` among them says that the plugin's socket is gone.
+the key of a payload over 256 KiB, `a` action, `s` life, `q` call, `n` number, `z` its
+bytes in the bound of `inbox`. Node to worker (`in:<run>`): `f`, a JSON array of frames
+as the plugin sent them, or `x` likewise. A frame `{"lost": reason}` among them says
+that the plugin's socket is gone.
 """
 
 from dataclasses import dataclass

@@ -24,14 +24,10 @@ from langbot.lib.redis import (
     runner_connections,
     stream_client,
 )
-from langbot.lib.streams import Entry, StreamReader, after_entry
+from langbot.lib.streams import Entry, StreamReader
+from runners.gateway import inbox
 from runners.gateway.handshake import Handshake
-from runners.gateway.messages import (
-    INBOX_SECONDS,
-    Kind,
-    NodeMessage,
-    read_node_message,
-)
+from runners.gateway.messages import Kind, NodeMessage, read_node_message
 from runners.gateway.relay import Relay
 from runners.gateway.session import PluginSession
 from runners.gateway.throttle import ConnectThrottle
@@ -67,7 +63,7 @@ class WebNode:
         self._reader = StreamReader(self.relay.resend_all)
         self._inbox: asyncio.Queue[Entry] = asyncio.Queue()
         self._last_entry = b"0-0"
-        self._handled = 0  # entries since the last trim
+        self._handled = self._handled_bytes = 0  # entries since the last trim
         self._applied_checks: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -196,7 +192,7 @@ class WebNode:
         now, _ = await self._client.time()
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(node_alive(self.id), 1, px=int(bounds.node_dead_seconds * 1000))
-        pipeline.expire(node_inbox(self.id), INBOX_SECONDS)
+        inbox.renew(pipeline, self.id)
         for session in self._sessions.values():
             if session.registered is None:
                 continue
@@ -235,11 +231,16 @@ class WebNode:
                 await self._take(fields)
             except Exception:
                 logger.exception("a message to this node could not be handled")
-            self._handled += 1
-            self._last_entry = entry_id or self._last_entry
+            self._note_handled(entry_id, fields)
             if self._inbox.empty() or self._handled >= _TRIM_ENTRIES:
                 with contextlib.suppress(*FAILURES):  # the next trim does it
                     await self._trim()
+
+    def _note_handled(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        self._handled += 1
+        if entry_id != _RELEASED:
+            self._last_entry = entry_id
+            self._handled_bytes += inbox.size_of(fields)
 
     async def _take(self, fields: dict[bytes, bytes]) -> None:
         if self._hold(fields):
@@ -281,11 +282,9 @@ class WebNode:
         pipeline = self._client.pipeline(transaction=False)
         if checks := self._applied_checks:
             pipeline.delete(*checks)
-        pipeline.xtrim(
-            node_inbox(self.id), minid=after_entry(self._last_entry), approximate=False
-        )
+        inbox.trim(pipeline, self.id, self._last_entry, self._handled_bytes)
         await pipeline.execute()
-        self._handled, self._applied_checks = 0, []
+        self._handled, self._handled_bytes, self._applied_checks = 0, 0, []
 
     def _handle(self, message: NodeMessage) -> None:
         session = self._sessions.get(message.connection)

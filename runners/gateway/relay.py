@@ -50,6 +50,17 @@ class RunPipe:
         frames, self.waiting, self.waiting_bytes = self.waiting, [], 0
         return {b"f": b"[" + b",".join(frames) + b"]"}
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether more is unread than may be, beside one frame of any size."""
+        bounds = limits()
+        if len(self.unread) > bounds.inbound_entries:
+            return True
+        if self.unread_bytes <= bounds.inbound_bytes:
+            return False
+        largest = max(map(_size, self.unread))
+        return self.unread_bytes - largest > bounds.inbound_bytes
+
     def trimmed_to(self, length: int) -> None:
         """Forget entries that the worker has trimmed; `length` are left."""
         while len(self.unread) > length:
@@ -178,11 +189,7 @@ class Relay:
                 self._after_write(pipe)
 
     def _after_write(self, pipe: RunPipe) -> None:
-        bounds = limits()
-        if not pipe.closing and (
-            pipe.unread_bytes > bounds.inbound_bytes
-            or len(pipe.unread) > bounds.inbound_entries
-        ):
+        if pipe.is_overfull and not pipe.closing:
             self._on_overflow(pipe.run_id)
 
     async def _write_surely(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -9,7 +10,17 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError
 
 from runners.engine.active import ActiveRun
-from runners.host_api import history, models, runs, state
+from runners.host_api import (
+    artifacts,
+    events,
+    events_runs,
+    history,
+    models,
+    runs,
+    search,
+    state,
+    storage,
+)
 from runners.host_api.calls import HostCall
 from runners.ledger.journal import CallKey
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -35,8 +46,24 @@ HANDLERS: dict[str, Handler] = {
     Action.STATE_DELETE: state.state_delete,
     Action.STATE_LIST: state.state_list,
     Action.HISTORY_PAGE: history.history_page,
+    Action.HISTORY_SEARCH: search.history_search,
     Action.GET_PROMPT: history.get_prompt,
+    Action.EVENT_GET: events.event_get,
+    Action.EVENT_PAGE: events.event_page,
     Action.RUN_GET: runs.run_get,
+    Action.RUN_LIST: events_runs.run_list,
+    Action.RUN_EVENTS_PAGE: events_runs.run_events_page,
+    Action.SET_PLUGIN_STORAGE: storage.set_plugin_storage,
+    Action.GET_PLUGIN_STORAGE: storage.get_plugin_storage,
+    Action.DELETE_PLUGIN_STORAGE: storage.delete_plugin_storage,
+    Action.GET_PLUGIN_STORAGE_KEYS: storage.get_plugin_storage_keys,
+    Action.SET_WORKSPACE_STORAGE: storage.set_workspace_storage,
+    Action.GET_WORKSPACE_STORAGE: storage.get_workspace_storage,
+    Action.DELETE_WORKSPACE_STORAGE: storage.delete_workspace_storage,
+    Action.GET_WORKSPACE_STORAGE_KEYS: storage.get_workspace_storage_keys,
+    Action.ARTIFACT_METADATA: artifacts.artifact_metadata,
+    Action.ARTIFACT_READ: artifacts.artifact_read,
+    Action.ARTIFACT_READ_RANGE: artifacts.artifact_read_range,
     Action.COUNT_TOKENS: models.count_tokens,
     Action.INVOKE_LLM: models.invoke_llm,
 }
@@ -61,11 +88,7 @@ class HostApi:
         if task is not None:
             open_calls[call.seq_id] = task
         try:
-            if run.log.ending is not None:
-                raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
-            if len(open_calls) > _CALLS_AT_ONCE:
-                message = f"at most {_CALLS_AT_ONCE} calls of a run at once"
-                raise ProtocolError(ErrorCode.RATE_LIMITED, message, retryable=True)
+            _check_may_call(run, call, len(open_calls))
             await self._answer(run, call)
         except ProtocolError as error:
             self._engine.send(run, build_error(call.seq_id, error))
@@ -73,7 +96,7 @@ class HostApi:
             logger.warning("host call %s failed: %s", call.action, error)
             self._refuse(run, call, ErrorCode.UNAVAILABLE, "the host cannot answer now")
         except asyncio.CancelledError:
-            if not self._engine.is_draining:  # else the adopter answers it
+            if not self._is_adopters(run):
                 self._refuse(run, call, ErrorCode.RUN_NOT_ACTIVE, "the call was ended")
             raise
         except Exception:  # a bug of ours must not leave the plugin waiting
@@ -81,8 +104,13 @@ class HostApi:
             self._refuse(run, call, ErrorCode.RUNTIME_ERROR, "the host failed")
         finally:
             open_calls.pop(call.seq_id, None)
-            if not self._engine.is_draining:
-                run.answered(call.seq_id)  # else the adopter answers it
+            if not self._is_adopters(run):
+                run.answered(call.seq_id)
+
+    def _is_adopters(self, run: ActiveRun) -> bool:
+        """Whether another worker goes on with the run, and answers its open calls."""
+        is_lost = run.is_closed and run.log.ending is None
+        return is_lost or self._engine.is_draining
 
     async def _answer(self, run: ActiveRun, call: Request) -> None:
         key = CallKey(run.facts.pk, run.tenure.invocation, call.seq_id, call.action)
@@ -127,6 +155,20 @@ class HostApi:
         """Stop what still runs for an ended run, model streams among it."""
         for task in self._open.pop(_tenancy(run), {}).values():
             task.cancel()
+
+
+def _check_may_call(run: ActiveRun, call: Request, at_once: int) -> None:
+    """Refuse calls of a run that is over or late; it may always stop its own calls."""
+    if run.log.ending is not None:
+        raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
+    if at_once > _CALLS_AT_ONCE:
+        message = f"at most {_CALLS_AT_ONCE} calls of a run at once"
+        raise ProtocolError(ErrorCode.RATE_LIMITED, message, retryable=True)
+    deadline = run.facts.deadline_at
+    is_late = deadline is not None and time.time() > deadline.timestamp()
+    if is_late and call.action != Action.CANCEL_ACTION:
+        message = "the run's deadline passed"
+        raise ProtocolError(ErrorCode.DEADLINE_EXCEEDED, message)
 
 
 def _tenancy(run: ActiveRun) -> Tenancy:

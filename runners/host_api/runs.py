@@ -26,6 +26,11 @@ def wire_run(run_id: int) -> dict[str, Any]:
     run = AgentRun.objects.select_related(
         "event", "agent", "conversation", "workspace"
     ).get(pk=run_id)
+    return wire_row(run)
+
+
+def wire_row(run: AgentRun) -> dict[str, Any]:
+    """Return a loaded run, with its event, agent, conversation and workspace."""
     return {
         "run_id": str(run.public_id),
         "status": run.status,

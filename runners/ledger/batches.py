@@ -7,12 +7,15 @@ from typing import Any
 
 from django.db import transaction
 
-from langbot.lib.models import lock_rows
+from artifacts.made import MadeFile, insert_rows, store_contents
+from langbot.lib.models import locking
+from langbot.lib.prepared import PreparedLookup
 from runners.choices import EDGES, EventType, RunStatus
 from runners.ledger.conversations import Conversation
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.finishing import Reply, close_turns
 from runners.ledger.state_store import StateRefusedError, StateWrite, write_state
+from runners.signals import tell_actions
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Batch:
     runner_sequence: int | None = None
     first_output_at: datetime | None = None
     states: list[StateWrite] = field(default_factory=list)
+    files: list[MadeFile] = field(default_factory=list)
     known_seq: int = 0  # a hint for recovery only; the fence allocates
     ending: Ending | None = None
 
@@ -80,6 +84,7 @@ def write_batches(batches: Sequence[Batch]) -> Written:
 
     A batch whose run is missing from `last_seq` was fenced off: its writer must stop.
     """
+    store_contents(_files(batches))
     with transaction.atomic():
         ending = [batch for batch in batches if batch.ending is not None]
         conversations = _lock_conversations(ending)
@@ -90,7 +95,9 @@ def write_batches(batches: Sequence[Batch]) -> Written:
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
         _write_states(held)
+        insert_rows(_files(held))
         insert_events(_numbered(held, written.last_seq))
+        tell_actions(held)
         closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
         free = {
             batch.conversation_id: conversations[batch.conversation_id]
@@ -122,6 +129,10 @@ def end_run(
     return Written(last_seq, promoted, deliveries)
 
 
+def _files(batches: Iterable[Batch]) -> list[MadeFile]:
+    return [file for batch in batches for file in batch.files]
+
+
 def _write_states(batches: Iterable[Batch]) -> None:
     states = [(write, batch) for batch in batches for write in batch.states]
     # In one order everywhere, so that none deadlock.
@@ -141,11 +152,14 @@ def _warn_instead(batch: Batch, write: StateWrite, reason: str) -> None:
             event.data = {"code": "state_refused", "detail": reason, **named}
 
 
+_locked_conversations = PreparedLookup(
+    lambda keys: locking(Conversation.objects.filter(pk__in=keys))
+)
+
+
 def _lock_conversations(batches: Iterable[Batch]) -> dict[int, Conversation]:
-    ids = {batch.conversation_id for batch in batches}
-    if not ids:
-        return {}
-    return {row.pk: row for row in lock_rows(Conversation.objects.filter(pk__in=ids))}
+    ids = sorted({batch.conversation_id for batch in batches})
+    return {row.pk: row for row in _locked_conversations(ids)}
 
 
 def _pass_ending_fence(

@@ -1,19 +1,19 @@
 """Who carries a run: claim, adoption, release, by compare-and-set."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
 from runners.choices import EventType, RunStatus
-from runners.ledger.fence import NewEvent, insert_events
+from runners.ledger.fence import NewEvent, column_value, insert_events
 from runners.models import AgentRun, WorkerNode
 
 
@@ -31,68 +31,67 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A won claim."""
+    """A won claim: its fencing token, where the run stands, and what says so."""
 
-    run: AgentRun
+    run_id: int
     token: int
+    last_seq: int
+    invocation: int
+    inbound_cursor: str
     event: NewEvent
 
 
 def claim_runs(node: UUID, claims: list[Claim]) -> dict[int, Claimed]:
     """Move queued runs to running for `node`; losers are left out of the answer."""
-    wanted = {claim.run_id: claim for claim in claims}
     with transaction.atomic():
-        rows = lock_rows(
-            AgentRun.objects.filter(pk__in=wanted, status=RunStatus.QUEUED)
-        )
-        claimed = {row.pk: _start(row, node, wanted[row.pk]) for row in rows}
-        _save_starts([one.run for one in claimed.values()])
-        insert_events(
-            [
-                (one.run.pk, one.run.last_seq, one.run.invocation, one.event)
-                for one in claimed.values()
-            ]
-        )
+        started = [
+            _start(node, claim) for claim in sorted(claims, key=lambda one: one.run_id)
+        ]
+        claimed = {one.run_id: one for one in started if one is not None}
+        _insert_firsts(claimed.values())
     return claimed
 
 
-def _start(run: AgentRun, node: UUID, claim: Claim) -> Claimed:
+def _start(node: UUID, claim: Claim) -> Claimed | None:
     now = datetime.now(UTC)
-    run.status = RunStatus.RUNNING
-    run.status_reason = ""
-    run.node = node
-    run.fencing_token += 1
-    run.last_seq += 1
-    run.connection_id, run.web_node = claim.connection_id, claim.web_node
-    run.runner_id, run.snapshot = claim.runner_id, claim.snapshot
-    run.agent_version = claim.snapshot["agent"]["version"]
-    run.deadline_at, run.last_active_at = claim.deadline_at, now
-    run.started_at = run.started_at or now
-    data = {"runner": claim.runner_id, "agent_version": run.agent_version}
-    return Claimed(run, run.fencing_token, NewEvent(EventType.RUN_STARTED, data))
+    version = claim.snapshot["agent"]["version"]
+    values = {
+        "status": RunStatus.RUNNING,
+        "status_reason": "",
+        "node": node,
+        "connection_id": claim.connection_id,
+        "web_node": claim.web_node,
+        "runner_id": claim.runner_id,
+        "snapshot": claim.snapshot,
+        "agent_version": version,
+        "deadline_at": claim.deadline_at,
+        "last_active_at": now,
+    }
+    table = connection.ops.quote_name(AgentRun._meta.db_table)
+    sql = f"""
+        UPDATE {table} SET {", ".join(f"{name} = %s" for name in values)},
+            started_at = COALESCE(started_at, %s),
+            fencing_token = fencing_token + 1, last_seq = last_seq + 1
+        WHERE id = %s AND status = %s
+        RETURNING fencing_token, last_seq, invocation, inbound_cursor
+    """  # noqa: S608  only names of our own columns are interpolated
+    moment = column_value("started_at", now)
+    with connection.cursor() as execution:
+        given = [column_value(name, value) for name, value in values.items()]
+        execution.execute(sql, [*given, moment, claim.run_id, str(RunStatus.QUEUED)])
+        row = execution.fetchone()
+    data = {"runner": claim.runner_id, "agent_version": version}
+    event = NewEvent(EventType.RUN_STARTED, data)
+    if row is None:
+        return None
+    token, last_seq, invocation, cursor = row
+    return Claimed(claim.run_id, token, last_seq, invocation, cursor, event)
 
 
-_START_FIELDS = [
-    "status",
-    "status_reason",
-    "node",
-    "fencing_token",
-    "last_seq",
-    "connection_id",
-    "web_node",
-    "runner_id",
-    "snapshot",
-    "agent_version",
-    "deadline_at",
-    "last_active_at",
-    "started_at",
-]
-
-
-def _save_starts(runs: list[AgentRun]) -> None:
-    for run in runs:
-        values = {name: getattr(run, name) for name in _START_FIELDS}
-        AgentRun.objects.filter(pk=run.pk).update(**values)
+def _insert_firsts(claimed: Iterable[Claimed]) -> None:
+    insert_events(
+        [(one.run_id, one.last_seq, one.invocation, one.event) for one in claimed]
+    )
 
 
 def adoptable_runs(limit: int) -> list[int]:
@@ -109,35 +108,36 @@ def adopt_runs(run_ids: list[int], node: UUID) -> list[Claimed]:
             fencing_token=F("fencing_token") + 1,
             last_seq=F("last_seq") + 1,
         )
-        adopted = [_adopt(run, node) for run in runs]
-        insert_events(
-            [
-                (one.run.pk, one.run.last_seq, one.run.invocation, one.event)
-                for one in adopted
-            ]
-        )
+        adopted = [_adopt(run) for run in runs]
+        _insert_firsts(adopted)
     return adopted
 
 
-def _adopt(run: AgentRun, node: UUID) -> Claimed:
-    run.node = node
-    run.fencing_token += 1
-    run.last_seq += 1
-    return Claimed(run, run.fencing_token, NewEvent(EventType.RUN_ADOPTED, {}))
+def _adopt(run: AgentRun) -> Claimed:
+    return Claimed(
+        run.pk,
+        run.fencing_token + 1,
+        run.last_seq + 1,
+        run.invocation,
+        run.inbound_cursor,
+        NewEvent(EventType.RUN_ADOPTED, {}),
+    )
 
 
 def carried_runs(node: UUID) -> set[int]:
     """Return the runs that the ledger says `node` carries."""
-    rows = AgentRun.objects.filter(status=RunStatus.RUNNING, node=node)
+    rows = AgentRun.objects.running().filter(node=node)
     return set(rows.values_list("pk", flat=True))
 
 
 def release_runs(node: UUID, run_ids: Collection[int] | None = None) -> int:
     """Give up these runs of a worker, or all when it drains; adopters take them."""
-    rows = AgentRun.objects.filter(node=node, status=RunStatus.RUNNING)
+    rows = AgentRun.objects.running().filter(node=node)
     if run_ids is not None:
         rows = rows.filter(pk__in=run_ids)
-    return rows.update(node=None)
+    with transaction.atomic():
+        held = lock_rows(rows.only("pk"))  # an UPDATE alone locks in no order
+        return rows.filter(pk__in=[run.pk for run in held]).update(node=None)
 
 
 def start_node(name: str) -> WorkerNode:
@@ -164,7 +164,7 @@ def prune_nodes() -> int:
 
 
 def _adoptable() -> QuerySet[AgentRun]:
-    return AgentRun.objects.filter(status=RunStatus.RUNNING).filter(
+    return AgentRun.objects.running().filter(
         Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id"))
     )
 

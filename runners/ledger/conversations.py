@@ -7,8 +7,10 @@ from django.utils.translation import gettext_lazy as _
 from agents.models import Agent, AgentBinding
 from langbot.core.models import Workspace
 from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
+from langbot.lib.prepared import Literal
 from runners.choices import ConversationKind, QueuedStatus, Role
 from runners.ledger.events import EventLog
+from runners.ledger.words import WordsField
 
 
 class Conversation(PublicModel):
@@ -37,16 +39,33 @@ class Conversation(PublicModel):
     actor_id = models.CharField(_("person"), max_length=200, blank=True)
     title = models.CharField(_("title"), max_length=200, blank=True)
     transcript_seq = models.PositiveBigIntegerField(default=0, editable=False)
+    # What runners read of the history begins after this number; a reset moves it.
+    context_seq = models.PositiveBigIntegerField(default=0, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     class Meta:
         verbose_name = _("conversation")
         verbose_name_plural = _("conversations")
         ordering = ["-pk"]
+        permissions = [("take_over", "Can answer in an agent's place")]
         constraints = [
             models.UniqueConstraint(
                 fields=["workspace", "key"], name="langbot_conversation_once"
             )
+        ]
+        indexes = [
+            # filters and searches of the admin
+            models.Index(fields=["external_id"], name="langbot_conversation_place"),
+            models.Index(
+                fields=["bot_id", "id"],
+                condition=Q(bot_id__isnull=False),
+                name="langbot_conversation_bot",
+            ),
+            models.Index(
+                fields=["kind", "id"],
+                condition=Q(kind="sub") | Q(kind="stateless"),
+                name="langbot_conversation_kind",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -77,6 +96,7 @@ class TranscriptItem(AppendOnlyModel, PublicModel):
     actor_id = models.CharField(max_length=200, blank=True)
     actor_name = models.CharField(max_length=200, blank=True)
     metadata: Any = models.JSONField(default=dict)
+    words = WordsField()  # what `runners.ledger.search` looks in
 
     objects = AppendOnlyQuerySet["TranscriptItem"].as_manager()
 
@@ -93,6 +113,12 @@ class TranscriptItem(AppendOnlyModel, PublicModel):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.text[:60]}"
+
+
+class QueuedMessageQuerySet(models.QuerySet["QueuedMessage"]):
+    def waiting(self) -> "QueuedMessageQuerySet":
+        """Messages that nobody answers yet, by the index of exactly those."""
+        return self.filter(status=Literal(QueuedStatus.QUEUED))
 
 
 class QueuedMessage(PublicModel):
@@ -136,6 +162,8 @@ class QueuedMessage(PublicModel):
         verbose_name=_("run"),
     )
     ended_at = models.DateTimeField(_("ended at"), null=True)
+
+    objects = QueuedMessageQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("queued message")

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core.models import Workspace
@@ -25,6 +26,7 @@ class EventLog(AppendOnlyModel, PublicModel):
         null=True,
         related_name="events",
         verbose_name=_("conversation"),
+        db_index=False,  # `langbot_event_chat` begins with it
     )
     thread = models.CharField(_("thread"), max_length=200, blank=True)
     actor: Any = models.JSONField(_("actor"), default=dict)
@@ -50,6 +52,7 @@ class EventLog(AppendOnlyModel, PublicModel):
         verbose_name = _("event")
         verbose_name_plural = _("event log")
         ordering = ["-pk"]
+        permissions = [("view_raw_payload", "Can see what platforms sent, as it came")]
         constraints = [
             models.UniqueConstraint(
                 fields=["workspace", "source", "event_id"],
@@ -57,7 +60,21 @@ class EventLog(AppendOnlyModel, PublicModel):
             )
         ]
         indexes = [
-            models.Index(fields=["type", "-id"], name="langbot_event_type"),
+            models.Index(fields=["workspace", "type", "id"], name="langbot_event_kind"),
+            # what runners page through
+            models.Index(fields=["conversation", "-id"], name="langbot_event_chat"),
+            # filters and searches of the admin and of REST
+            models.Index(fields=["event_id"], name="langbot_event_id"),
+            models.Index(
+                fields=["outcome", "id"],
+                condition=Q(outcome="ignored") | Q(outcome="queued"),
+                name="langbot_event_not_started",
+            ),
+            models.Index(
+                fields=["bot_id", "id"],
+                condition=Q(bot_id__isnull=False),
+                name="langbot_event_bot",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Field
 
+from langbot.lib.prepared import PreparedInsert
 from runners.choices import RunStatus
 from runners.ledger.runs import AgentRun, RunEvent
 
@@ -26,6 +28,19 @@ class NewEvent:
     runner_sequence: int | None = None
     usage: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def live_document(
+    run_id: UUID, seq: int, kind: str, data: dict[str, Any], created_at: datetime
+) -> dict[str, Any]:
+    """Return an event as streams carry it (contract, SSE)."""
+    return {
+        "run_id": str(run_id),
+        "seq": seq,
+        "type": str(kind),
+        "data": data,
+        "created_at": created_at.isoformat(),
+    }
 
 
 @dataclass(slots=True)
@@ -42,6 +57,8 @@ class Fence:
     runner_sequence: int | None = None
     first_output_at: datetime | None = None
 
+
+_insert_events = PreparedInsert(RunEvent)
 
 _COLUMNS = {
     "id": "bigint",
@@ -68,8 +85,9 @@ def pass_fence(
         return {}
     table = connection.ops.quote_name(AgentRun._meta.db_table)
     extra = target or {}
+    locked, joined = _locked_in_order(table, len(fences))
     sql = f"""
-        WITH given ({", ".join(_COLUMNS)}) AS (VALUES {_values(len(fences))})
+        WITH given ({", ".join(_COLUMNS)}) AS (VALUES {_values(len(fences))}){locked}
         UPDATE {table} SET
             last_seq = last_seq + given.events,
             inbound_cursor = COALESCE(given.cursor, inbound_cursor),
@@ -77,7 +95,7 @@ def pass_fence(
                 COALESCE(given.runner_sequence, last_runner_sequence),
             first_output_at = COALESCE(first_output_at, given.first_output),
             last_active_at = %s{"".join(f", {name} = %s" for name in extra)}
-        FROM given
+        FROM given{joined}
         WHERE {table}.id = given.id
           AND (given.token IS NULL OR fencing_token = given.token)
           AND status IN ({", ".join(["%s"] * len(sources))})
@@ -85,16 +103,31 @@ def pass_fence(
     """  # noqa: S608  only names of our own columns are interpolated
     now = _moment(datetime.now(UTC))
     rows = [value for fence in fences for value in _row(fence)]
+    values = [column_value(name, value) for name, value in extra.items()]
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql, [*rows, now, *map(_column_value, extra.items()), *map(str, sources)]
-        )
+        cursor.execute(sql, [*rows, now, *values, *map(str, sources)])
         return dict(cursor.fetchall())
+
+
+def _locked_in_order(table: str, count: int) -> tuple[str, str]:
+    """Return a further CTE and the join with it, which lock runs in id order.
+
+    An UPDATE locks in the order of its plan, so two of overlapping runs could wait for
+    each other. The lock is the UPDATE's own, and does not hold up rows that refer to
+    the run. SQLite has one writer.
+    """
+    if count == 1 or connection.vendor != "postgresql":
+        return "", ""
+    locked = f"""
+        , held AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM given)
+                   ORDER BY id FOR NO KEY UPDATE)
+    """  # noqa: S608  only the name of our own table is interpolated
+    return locked, " JOIN held USING (id)"
 
 
 def insert_events(rows: Sequence[tuple[int, int, int, NewEvent]]) -> None:
     """Insert events given as (run id, seq, invocation, event)."""
-    RunEvent.objects.bulk_create(
+    _insert_events(
         [
             RunEvent(
                 run_id=run_id,
@@ -139,8 +172,8 @@ def _moment(value: datetime | None) -> Any:
     return connection.ops.adapt_datetimefield_value(value)
 
 
-def _column_value(item: tuple[str, Any]) -> Any:
-    name, value = item
+def column_value(name: str, value: Any) -> Any:
+    """Return a value as the column of this name of a run takes it."""
     field = AgentRun._meta.get_field(name)
     assert isinstance(field, Field)  # noqa: S101  our own columns only
     return field.get_db_prep_save(value, connection)

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext
 
 from langbot.lib.conf import limits
+from langbot.lib.prepared import PreparedInsert, PreparedLookup
 from runners.choices import (
     DeliveryStatus,
     EventOutcome,
@@ -20,6 +21,7 @@ from runners.ledger.events import EventLog
 from runners.ledger.outbox import Delivery
 from runners.ledger.runs import AgentRun
 from runners.ledger.turns import Turn, append_transcripts, open_turn
+from runners.signals import tell_run_finished
 
 
 @dataclass(slots=True)
@@ -45,6 +47,25 @@ _READ = (
     "event__delivery",
 )
 
+_closing_runs = PreparedLookup(
+    lambda keys: (
+        AgentRun.objects.select_related("event")
+        .only(*_READ)
+        .filter(pk__in=keys)
+        .order_by()
+    )
+)
+_waiting_messages = PreparedLookup(
+    lambda keys: (
+        QueuedMessage.objects.waiting()
+        .select_related("event", "agent", "binding")
+        .filter(conversation__id__in=keys)
+        .order_by("pk")
+    )
+)
+_insert_deliveries = PreparedInsert(Delivery)
+_insert_events = PreparedInsert(EventLog)
+
 
 def close_turns(
     closed: Sequence[tuple[int, Reply | None]],
@@ -57,15 +78,16 @@ def close_turns(
     if not closed:
         return [], []
     replies = dict(closed)
-    runs = AgentRun.objects.select_related("event").only(*_READ)
-    runs = runs.filter(pk__in=replies)
+    runs = sorted(_closing_runs(list(replies)), key=lambda run: run.pk)
     closing = [
         Closing(run, conversations[run.conversation_id], replies[run.pk])
-        for run in runs.order_by("pk")
+        for run in runs
     ]
     _write_replies(closing)
+    for one in closing:
+        tell_run_finished(one.run)
     deliveries = [one for one in map(_reply_delivery, closing) if one is not None]
-    Delivery.objects.bulk_create(deliveries)
+    _insert_deliveries(deliveries)
     return _promote(conversations), [delivery.pk for delivery in deliveries]
 
 
@@ -90,7 +112,7 @@ def _write_replies(closing: Sequence[Closing]) -> None:
         if one.reply is not None and (one.reply.text or one.reply.artifact_refs)
     ]
     sent = [_sent_event(one, reply) for one, reply in spoken]
-    EventLog.objects.bulk_create(sent)
+    _insert_events(sent)
     items = [
         (one.conversation, _reply_item(one, reply, event))
         for (one, reply), event in zip(spoken, sent, strict=True)
@@ -187,11 +209,7 @@ def _payload(
 
 
 def _promote(conversations: Mapping[int, Conversation]) -> list[int]:
-    waiting = (
-        QueuedMessage.objects.select_related("event", "agent", "binding")
-        .filter(conversation__in=conversations, status=QueuedStatus.QUEUED)
-        .order_by("pk")
-    )
+    waiting = _waiting_messages(list(conversations))
     first: dict[int, QueuedMessage] = {}
     for message in waiting:
         first.setdefault(message.conversation_id, message)

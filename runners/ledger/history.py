@@ -1,9 +1,13 @@
 """Pages of a conversation's transcript; cost does not grow with its length."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
-from runners.ledger.conversations import TranscriptItem
+from django.db.models import BigIntegerField, QuerySet, Subquery
+
+from langbot.lib.prepared import PreparedQuery
+from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.runs import AgentRun
 
@@ -11,11 +15,16 @@ HIDDEN = "error"  # rows for people; a model must not take them for messages
 # Large columns of the joined rows, such as a run's snapshot, are not part of a page.
 _READ = {"event": {"id", "event_id", "thread"}, "run": {"id", "public_id"}}
 _UNREAD = [
-    f"{name}__{field.attname}"
-    for name, model in (("event", EventLog), ("run", AgentRun))
-    for field in model._meta.concrete_fields
-    if field.attname not in _READ[name]
+    "words",
+    *(
+        f"{name}__{field.attname}"
+        for name, model in (("event", EventLog), ("run", AgentRun))
+        for field in model._meta.concrete_fields
+        if field.attname not in _READ[name]
+    ),
 ]
+
+_NEVER = 2**63 - 1  # no seq is as high
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +55,41 @@ def transcript_page(
     for_people: bool = False,
 ) -> Page:
     """Return one page: backward newest first, forward oldest first (wire 6)."""
-    rows = TranscriptItem.objects.filter(conversation_id=conversation_id)
-    rows = rows.select_related("event", "run").defer(*_UNREAD)
-    if not for_people:
-        rows = rows.exclude(item_type=HIDDEN)
-    if before is not None:
-        rows = rows.filter(seq__lt=before)
-    if after is not None:
-        rows = rows.filter(seq__gt=after)
-    ordered = rows.order_by("seq" if direction == "forward" else "-seq")
-    found = list(ordered[: limit + 1])
+    query = _page_query(limit + 1, direction, for_people=for_people)
+    found = query(
+        conversation_id,
+        _NEVER if before is None else _bounded(before),
+        0 if after is None else _bounded(after),
+    )
     return Page(found[:limit], len(found) > limit)
+
+
+def with_origin(rows: QuerySet[TranscriptItem]) -> QuerySet[TranscriptItem]:
+    """Join what `wire_item` reads of an item's event and run, and nothing else."""
+    return rows.select_related("event", "run").defer(*_UNREAD)
+
+
+def _bounded(seq: int) -> int:
+    return max(0, min(seq, _NEVER))
+
+
+@lru_cache(maxsize=64)
+def _page_query(
+    limit: int, direction: str, *, for_people: bool
+) -> PreparedQuery[TranscriptItem]:
+    def build(conversation: Any, before: Any, after: Any) -> QuerySet[TranscriptItem]:
+        rows = with_origin(
+            TranscriptItem.objects.filter(
+                conversation=conversation, seq__lt=before, seq__gt=after
+            )
+        )
+        if not for_people:
+            known = Conversation.objects.filter(pk=conversation)
+            since = Subquery(known.values("context_seq"))
+            rows = rows.exclude(item_type=HIDDEN).filter(seq__gt=since)
+        return rows.order_by("seq" if direction == "forward" else "-seq")[:limit]
+
+    return PreparedQuery(build, BigIntegerField(), BigIntegerField(), BigIntegerField())
 
 
 def wire_item(item: TranscriptItem, conversation_id: str) -> dict[str, Any]:

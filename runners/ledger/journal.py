@@ -1,7 +1,12 @@
 """Effects of host calls, done once however often a frame arrives.
 
 A restarted Redis or a new worker hands calls on again that were answered before. Doing
-an old write once more would undo the newer ones.
+an old write once more would undo the newer ones. A run that is not `running`, because
+it ended or is parked, gets nothing done: the statement that writes the journal's row
+looks at the run, too.
+
+`once` is for effects in our own database. What happens elsewhere (tools, platforms)
+goes between `before` and `after`.
 """
 
 from collections.abc import Callable
@@ -9,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 
-from runners.choices import HostCallStatus
-from runners.models import HostCall
+from runners.choices import HostCallStatus, RunStatus
+from runners.models import AgentRun, HostCall
+from runners.protocol.errors import ErrorCode, ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +31,96 @@ class CallKey:
     action: str
 
 
+class _NotFirstError(Exception):
+    """The journal has this call already, or its run is not running."""
+
+
 def once(key: CallKey, effect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Do `effect` and keep its answer in one transaction; a repeat only gets that.
 
-    For effects in our own database.
+    Raises ProtocolError `run.not_active`; nothing was done then.
     """
     try:
         with transaction.atomic():
             answer = effect()
-            HostCall.objects.create(
-                run_id=key.run_id,
-                invocation=key.invocation,
-                plugin_seq_id=key.plugin_seq_id,
-                action=key.action,
-                status=HostCallStatus.ANSWERED,
-                answer=answer,
-                answered_at=datetime.now(UTC),
-            )
-    except IntegrityError:
-        call = HostCall.objects.filter(
-            run_id=key.run_id,
-            invocation=key.invocation,
-            plugin_seq_id=key.plugin_seq_id,
-        ).first()
-        if call is None:
-            raise
-        return dict(call.answer)
+            if not _insert(key, HostCallStatus.ANSWERED, answer):
+                raise _NotFirstError
+    except _NotFirstError:
+        return _earlier(key)
     return answer
+
+
+def before(key: CallKey) -> dict[str, Any] | None:
+    """Note that an effect begins; None when the caller has to do it now.
+
+    Otherwise it was done before and this is its answer, or its ProtocolError is raised
+    again. Raises ProtocolError `outcome_unknown` for one that began and never
+    answered, `run.not_active` for a run that is not running. Commits by itself: call
+    it outside a transaction.
+    """
+    return None if _insert(key, HostCallStatus.STARTED) else _earlier(key)
+
+
+def after(key: CallKey, answer: dict[str, Any]) -> None:
+    """Keep the answer of an effect that `before` has begun."""
+    _settle(key, HostCallStatus.ANSWERED, answer)
+
+
+def failed(key: CallKey, error: ProtocolError) -> None:
+    """Keep that an effect certainly did not happen, and why.
+
+    One of which nobody knows stays without an answer.
+    """
+    _settle(key, HostCallStatus.FAILED, error.as_dict())
+
+
+def _settle(key: CallKey, status: HostCallStatus, answer: dict[str, Any]) -> None:
+    begun = _rows(key).filter(status=HostCallStatus.STARTED)
+    begun.update(status=status, answer=answer, answered_at=datetime.now(UTC))
+
+
+def _earlier(key: CallKey) -> dict[str, Any]:
+    call = _rows(key).first()
+    if call is None:
+        message = "the run has ended or waits for a person"
+        raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, message)
+    if call.status == HostCallStatus.STARTED:
+        message = "the call was begun, and nobody knows whether it had its effect"
+        raise ProtocolError(ErrorCode.OUTCOME_UNKNOWN, message)
+    if call.status == HostCallStatus.FAILED:
+        raise ProtocolError(**call.answer)
+    return dict(call.answer)
+
+
+def _rows(key: CallKey) -> Any:
+    return HostCall.objects.filter(
+        run_id=key.run_id, invocation=key.invocation, plugin_seq_id=key.plugin_seq_id
+    )
+
+
+def _insert(
+    key: CallKey, status: HostCallStatus, answer: dict[str, Any] | None = None
+) -> bool:
+    """Write the row if there is none and the run is running."""
+    now = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
+    values: dict[str, Any] = {
+        "invocation": key.invocation,
+        "plugin_seq_id": key.plugin_seq_id,
+        "action": key.action,
+        "status": str(status),
+        "created_at": now,
+    }
+    if answer is not None:
+        values["answer"] = connection.ops.adapt_json_value(answer, None)
+        values["answered_at"] = now
+    quote = connection.ops.quote_name
+    sql = f"""
+        INSERT INTO {quote(HostCall._meta.db_table)} (run_id, {", ".join(values)})
+        SELECT id, {", ".join(["%s"] * len(values))}
+        FROM {quote(AgentRun._meta.db_table)}
+        WHERE id = %s AND status = '{RunStatus.RUNNING.value}'
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608  only names and words of our own are interpolated
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*values.values(), key.run_id])
+        return int(cursor.rowcount) == 1

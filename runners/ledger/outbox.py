@@ -78,7 +78,32 @@ class Delivery(PublicModel):
                 condition=Q(status__in=["pending", "sending"]),
                 name="langbot_delivery_due",
             ),
+            # filters and searches of the admin and of REST
+            models.Index(
+                fields=["status", "id"],
+                condition=Q(status="failed")
+                | Q(status="uncertain")
+                | Q(status="cancelled")
+                | Q(status="pending")
+                | Q(status="sending"),
+                name="langbot_delivery_unsettled",
+            ),
+            models.Index(
+                fields=["platform_message_id"], name="langbot_delivery_message"
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_status_display()} → {self.target}"
+        return f"{self.get_status_display()} → {self.place}"
+
+    @property
+    def place(self) -> str:
+        """The target in words: it is written as `conversation|thread`.
+
+        A conversation's own id may have a bar, a thread has none.
+        """
+        conversation, bar, thread = self.target.rpartition("|")
+        if not bar or not thread:
+            return (conversation if bar else thread) or "—"
+        names = {"conversation": conversation or "—", "thread": thread}
+        return str(_("%(conversation)s, thread %(thread)s") % names)

@@ -20,15 +20,19 @@ def last_seqs(tokens: Mapping[int, int | None]) -> dict[int, int]:
 
 @dataclass(slots=True)
 class Spoken:
-    """The text of the open message and the finished messages of an invocation."""
+    """The open message's text, the finished messages and the files of an invocation."""
 
     text: str = ""
     messages: list[tuple[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, event: RunEvent) -> None:
-        """Take the next delta or message of the ledger."""
+        """Take the next delta, message or file of the ledger."""
         if event.type == EventType.MESSAGE_DELTA:
             self.text += event.data["text"]
+            return
+        if event.type == EventType.ARTIFACT_CREATED:
+            self.files.append(event.data)
             return
         content = event.data["message"]["content"]
         parts = content if isinstance(content, list) else None
@@ -42,7 +46,11 @@ def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
     said = {pk: Spoken() for pk in invocations}
     events = RunEvent.objects.filter(
         run__in=invocations,
-        type__in=[EventType.MESSAGE_DELTA, EventType.MESSAGE_COMPLETED],
+        type__in=[
+            EventType.MESSAGE_DELTA,
+            EventType.MESSAGE_COMPLETED,
+            EventType.ARTIFACT_CREATED,
+        ],
     )
     for event in events.order_by("run", "seq"):
         if event.invocation == invocations[event.run_id]:

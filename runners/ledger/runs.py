@@ -1,3 +1,5 @@
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import models
@@ -7,19 +9,38 @@ from django.utils.translation import gettext_lazy as _
 from agents.models import Agent, AgentBinding
 from langbot.core.models import Workspace
 from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
-from runners.choices import LIVE, TERMINAL, EventType, HostCallStatus, RunStatus
+from langbot.lib.prepared import Literal
+from runners.choices import (
+    LIVE,
+    TERMINAL,
+    UNSETTLED,
+    EventType,
+    HostCallStatus,
+    RunStatus,
+)
+from runners.labels import is_labelled
 from runners.ledger.conversations import Conversation
 from runners.ledger.events import EventLog
 
+# Written with OR: SQLite proves that a row is in a partial index only from one term.
+_UNSETTLED = reduce(or_, (Q(status=status) for status in UNSETTLED))
+
 
 class AgentRunQuerySet(models.QuerySet["AgentRun"]):
+    """Statuses are literals here: the few live runs of many are found by an index."""
+
     def live(self) -> "AgentRunQuerySet":
         """Runs that have not ended."""
-        return self.filter(status__in=LIVE)
+        # In the order of `langbot_run_one_live`: SQLite compares the lists as they are.
+        return self.filter(status__in=[Literal(one) for one in LIVE])
 
     def waiting(self) -> "AgentRunQuerySet":
         """Runs that a worker may claim, oldest first."""
-        return self.filter(status=RunStatus.QUEUED).order_by("pk")
+        return self.filter(status=Literal(RunStatus.QUEUED)).order_by("pk")
+
+    def running(self) -> "AgentRunQuerySet":
+        """Runs that a worker carries, or should."""
+        return self.filter(status=Literal(RunStatus.RUNNING))
 
 
 class AgentRun(PublicModel):
@@ -106,6 +127,11 @@ class AgentRun(PublicModel):
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         ordering = ["-pk"]
+        permissions = [
+            ("cancel_run", "Can cancel runs"),
+            ("resolve_action", "Can approve, reject and answer for runs"),
+            ("view_cost", "Can see what runs cost"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["event", "agent", "attempt"], name="langbot_run_attempt_once"
@@ -126,15 +152,46 @@ class AgentRun(PublicModel):
             ),
         ]
         indexes = [
-            # what a worker claims, adopts and sweeps; small, whatever the ledger holds
+            # what a worker claims, adopts and sweeps, and what people look for: all
+            # but what went well
             models.Index(
                 fields=["status", "id"],
-                condition=Q(status__in=LIVE),
-                name="langbot_run_live",
+                condition=_UNSETTLED,
+                name="langbot_run_unsettled",
+            ),
+            # cancels that nobody has carried out yet
+            models.Index(
+                fields=["cancel_requested_at"],
+                condition=Q(status__in=LIVE, cancel_requested_at__isnull=False),
+                name="langbot_run_cancels",
             ),
             models.Index(fields=["workspace", "-id"], name="langbot_run_workspace"),
             models.Index(fields=["agent", "-id"], name="langbot_run_agent"),
             models.Index(fields=["conversation", "-id"], name="langbot_run_chat"),
+            # filters and searches of the admin and of REST
+            models.Index(
+                fields=["bot_id", "id"],
+                condition=Q(bot_id__isnull=False),
+                name="langbot_run_bot",
+            ),
+            models.Index(
+                fields=["id"], condition=is_labelled(), name="langbot_run_labelled"
+            ),
+            # The same within a workspace: with only that column to go by, SQLite
+            # would read all of its runs.
+            models.Index(
+                fields=["workspace", "status", "id"],
+                condition=_UNSETTLED,
+                name="langbot_run_unsettled_there",
+            ),
+            models.Index(
+                fields=["workspace", "error_code", "id"], name="langbot_run_code"
+            ),
+            models.Index(
+                fields=["workspace", "id"],
+                condition=is_labelled(),
+                name="langbot_run_labelled_there",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,17 +1,19 @@
 """Reading and writing runner state; every write is an upsert with a version."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import CharField, Q, QuerySet
 from django.db.models.functions import Now
 from pydantic_core import to_json
 
 from langbot.lib.conf import limits
+from langbot.lib.prepared import PreparedQuery
+from runners.ledger.scopes import SCOPES
 from runners.ledger.state import RunnerState
 from runners.protocol.results import is_finite
 
@@ -54,8 +56,8 @@ def check_value(key: Any, value: Any) -> str:
 
 def read_state(scope_key: str, key: str) -> Any:
     """Return the value, or None."""
-    row = _current().filter(scope_key=scope_key, key=key).first()
-    return row.value if row is not None else None
+    row = _value_of.first(scope_key, key)
+    return row[0] if row is not None else None
 
 
 def read_states(keys: Mapping[str, str], scopes: Iterable[str]) -> dict[str, Any]:
@@ -66,21 +68,25 @@ def read_states(keys: Mapping[str, str], scopes: Iterable[str]) -> dict[str, Any
     wanted = {keys[scope]: scope for scope in scopes if scope in keys}
     found: dict[str, Any] = {scope: {} for scope in scopes}
     left = INLINE_BYTES
-    for row in _in_key_order(list(wanted)):
-        left -= len(to_json(row.key)) + len(to_json(row.value))
+    for scope_key, key, value in _in_key_order(list(wanted)):
+        left -= len(to_json(key)) + len(to_json(value))
         if left < 0:
             break
-        found[wanted[row.scope_key]][row.key] = row.value
+        found[wanted[scope_key]][key] = value
     return found
 
 
-def _in_key_order(scope_keys: list[str]) -> Iterator[RunnerState]:
-    rows = _current().filter(scope_key__in=scope_keys).order_by("scope_key", "key")
-    for start in count(0, _PAGE):
-        page = list(rows[start : start + _PAGE])
-        yield from page
+def _in_key_order(scope_keys: list[str]) -> Iterator[tuple[str, str, Any]]:
+    if not scope_keys:
+        return
+    places = [*scope_keys, *[scope_keys[-1]] * (len(SCOPES) - len(scope_keys))]
+    page = _first_values(*places)
+    yield from page
+    for start in count(_PAGE, _PAGE):
         if len(page) < _PAGE:
             return
+        page = list(_values_of(scope_keys)[start : start + _PAGE])
+        yield from page
 
 
 def list_keys(scope_key: str, prefix: str, limit: int) -> tuple[list[str], bool]:
@@ -96,15 +102,13 @@ def write_state(write: StateWrite) -> None:
     Raises StateRefusedError for a new key where there are 1,000; nothing is written
     then. Writers that race may exceed that by as many as they are.
     """
-    rows = RunnerState.objects.filter(scope_key=write.scope_key)
-    if not rows.filter(key=write.key).exists() and rows.count() >= MAXIMUM_KEYS:
-        message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
-        raise StateRefusedError(message)
     table = connection.ops.quote_name(RunnerState._meta.db_table)
     sql = f"""
         INSERT INTO {table} (workspace_id, runner_id, scope, scope_key, key, value,
             version, expires_at, updated_at)
-        VALUES (%s, %s, %s, %s, %s, %s, 1, NULL, %s)
+        SELECT %s, %s, %s, %s, %s, %s, 1, NULL, %s
+        WHERE EXISTS (SELECT 1 FROM {table} WHERE scope_key = %s AND key = %s)
+           OR (SELECT COUNT(*) FROM {table} WHERE scope_key = %s) < %s
         ON CONFLICT (scope_key, key) DO UPDATE SET value = excluded.value,
             version = {table}.version + 1, expires_at = NULL,
             updated_at = excluded.updated_at
@@ -117,9 +121,16 @@ def write_state(write: StateWrite) -> None:
         write.key,
         connection.ops.adapt_json_value(write.value, None),
         connection.ops.adapt_datetimefield_value(datetime.now(UTC)),
+        write.scope_key,
+        write.key,
+        write.scope_key,
+        MAXIMUM_KEYS,
     ]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
+        if not cursor.rowcount:
+            message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
+            raise StateRefusedError(message)
 
 
 def delete_state(scope_key: str, key: str) -> bool:
@@ -127,5 +138,23 @@ def delete_state(scope_key: str, key: str) -> bool:
     return RunnerState.objects.filter(scope_key=scope_key, key=key).delete()[0] > 0
 
 
-def _current() -> Any:
+def _current() -> QuerySet[RunnerState]:
     return RunnerState.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+
+def _values_of(scope_keys: Sequence[Any]) -> QuerySet[RunnerState, tuple[Any, ...]]:
+    rows = _current().filter(scope_key__in=scope_keys).order_by("scope_key", "key")
+    return rows.values_list("scope_key", "key", "value")
+
+
+_value_of = PreparedQuery(
+    lambda scope_key, key: (
+        _current().filter(scope_key=scope_key, key=key).values_list("value")
+    ),
+    CharField(),
+    CharField(),
+)
+_first_values = PreparedQuery(
+    lambda *scope_keys: _values_of(scope_keys)[:_PAGE],
+    *[CharField() for _ in SCOPES],
+)

@@ -6,11 +6,16 @@ from datetime import UTC, datetime
 
 from agents.models import Agent, AgentBinding
 from langbot.lib.conf import limits
+from langbot.lib.prepared import PreparedInsert, PreparedUpdate
 from runners.choices import EventType, Role, RunStatus
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.fence import NewEvent, insert_events
 from runners.ledger.runs import AgentRun
+
+_insert_runs = PreparedInsert(AgentRun)
+_insert_items = PreparedInsert(TranscriptItem)
+_count_items = PreparedUpdate(Conversation, "transcript_seq", "updated_at")
 
 
 @dataclass(slots=True)
@@ -28,7 +33,7 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
 
     The caller wakes a worker with the returned run.
     """
-    run = AgentRun.objects.create(
+    run = AgentRun(
         workspace_id=conversation.workspace_id,
         conversation=conversation,
         event=turn.event,
@@ -43,6 +48,7 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
         metadata=turn.event.metadata,
         last_seq=1,
     )
+    _insert_runs([run])
     insert_events([(run.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
     if is_message(turn.event):
         append_transcripts([(conversation, user_item(turn.event, run))])
@@ -75,8 +81,6 @@ def append_transcripts(items: Sequence[tuple[Conversation, TranscriptItem]]) -> 
         conversation.transcript_seq += 1
         item.conversation = conversation
         item.seq = conversation.transcript_seq
-    TranscriptItem.objects.bulk_create([item for _, item in items])
+    _insert_items([item for _, item in items])
     for conversation in {one.pk: one for one, _ in items}.values():
-        Conversation.objects.filter(pk=conversation.pk).update(
-            transcript_seq=conversation.transcript_seq, updated_at=datetime.now(UTC)
-        )
+        _count_items(conversation.pk, conversation.transcript_seq, datetime.now(UTC))

@@ -90,6 +90,8 @@ CALL_SECONDS: dict[str, float] = {  # wire 2.9, only what differs from the defau
     Action.INVOKE_RERANK: 30,
     Action.REPLY_STREAM: 30,
     Action.INVOKE_EMBEDDING: 60,
+    Action.ARTIFACT_READ: 60,
+    Action.ARTIFACT_READ_RANGE: 60,
     Action.INVOKE_LLM: 120,
     Action.INVOKE_LLM_STREAM: 120,  # the longest gap between two chunks
     Action.CALL_TOOL: 180,

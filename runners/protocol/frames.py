@@ -65,7 +65,8 @@ class FrameError(ProtocolError):
         self.seq_id = seq_id
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: there is one for each frame, and freezing makes them four times as dear.
+@dataclass(slots=True)
 class Request:
     seq_id: int
     action: str
@@ -75,7 +76,7 @@ class Request:
     wants_flow_control: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     seq_id: int
     code: int

@@ -8,21 +8,23 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, Protocol
 
 from runners.protocol.actions import Action, call_seconds
-from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.protocol.errors import ErrorCode
 from runners.protocol.messages import Message, MessageChunk
 from runners.protocol.pages import Direction, HistoryPage
 from runners.protocol.results import StateScope
+from runners.sdk.reading import HostCallError, ReadingCalls, parsed, required
 
-Reply = TypeVar("Reply", bound=BaseModel)
-
-
-class HostCallError(ProtocolError):
-    """A host call that was refused, failed, or got no answer in time."""
+__all__ = [
+    "Caller",
+    "HostApi",
+    "HostCallError",
+    "HostVersion",
+    "ModelAnswer",
+    "ModelChunk",
+]
 
 
 class Caller(Protocol):
@@ -62,7 +64,7 @@ class HostVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class HostApi:
+class HostApi(ReadingCalls):
     """The calls of one run. `deadline_at` (epoch seconds) cuts every wait."""
 
     run_id: str
@@ -81,14 +83,14 @@ class HostApi:
         data = await self.caller.call(action, {}, self._seconds(action))
         features = data.get("api_features")
         return HostVersion(
-            str(_required(data, "version", action)),
+            str(required(data, "version", action)),
             [str(item) for item in features] if isinstance(features, list) else [],
         )
 
     async def get_prompt(self) -> list[dict[str, Any]]:
         """Return the agent's prompt as messages with role and content."""
         data = await self.call(Action.GET_PROMPT)
-        prompt = _required(data, "prompt", Action.GET_PROMPT)
+        prompt = required(data, "prompt", Action.GET_PROMPT)
         return [item for item in prompt if isinstance(item, dict)]
 
     async def history_page(
@@ -112,7 +114,7 @@ class HostApi:
                 "include_attachments": include_attachments,
             },
         )
-        return _parsed(HistoryPage, data, Action.HISTORY_PAGE)
+        return parsed(HistoryPage, data, Action.HISTORY_PAGE)
 
     async def state_get(self, key: str, scope: StateScope = "conversation") -> Any:
         """Return the value, or None when there is none."""
@@ -140,7 +142,7 @@ class HostApi:
         """Return the keys, and whether there are more."""
         request = {"scope": scope, "prefix": prefix, "limit": limit}
         data = await self.call(Action.STATE_LIST, request)
-        keys = _required(data, "keys", Action.STATE_LIST)
+        keys = required(data, "keys", Action.STATE_LIST)
         return [str(key) for key in keys], data.get("has_more") is True
 
     async def run_get(self, run_id: str | None = None) -> dict[str, Any]:
@@ -155,7 +157,7 @@ class HostApi:
     ) -> int:
         request = _model_request(model, messages, funcs)
         data = await self.call(Action.COUNT_TOKENS, request)
-        return int(_required(data, "tokens", Action.COUNT_TOKENS))
+        return int(required(data, "tokens", Action.COUNT_TOKENS))
 
     async def invoke_llm(
         self,
@@ -170,9 +172,9 @@ class HostApi:
         """
         request = {**_model_request(model, messages, funcs), **options}
         data = await self.call(Action.INVOKE_LLM, request)
-        message = _required(data, "message", Action.INVOKE_LLM)
+        message = required(data, "message", Action.INVOKE_LLM)
         return ModelAnswer(
-            _parsed(Message, message, Action.INVOKE_LLM), _usage(data.get("usage"))
+            parsed(Message, message, Action.INVOKE_LLM), _usage(data.get("usage"))
         )
 
     async def invoke_llm_stream(
@@ -191,7 +193,7 @@ class HostApi:
         async with aclosing(stream):
             async for data in stream:
                 raw = data.get("chunk")
-                chunk = None if raw is None else _parsed(MessageChunk, raw, action)
+                chunk = None if raw is None else parsed(MessageChunk, raw, action)
                 yield ModelChunk(chunk, _usage(data.get("usage")))
 
     def _seconds(self, action: str) -> float:
@@ -222,18 +224,3 @@ def _model_request(
 
 def _usage(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
-
-
-def _required(data: Mapping[str, Any], key: str, action: str) -> Any:
-    if data.get(key) is None:
-        message = f"the answer to {action} has no {key}"
-        raise HostCallError(ErrorCode.HOST_MALFORMED_RESPONSE, message)
-    return data[key]
-
-
-def _parsed(model: type[Reply], data: Any, action: str) -> Reply:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        message = f"the answer to {action} is malformed: {error.error_count()} errors"
-        raise HostCallError(ErrorCode.HOST_MALFORMED_RESPONSE, message) from error

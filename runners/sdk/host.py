@@ -33,6 +33,7 @@ RETRY_SECONDS: Final = 3.0  # wire 1.3
 FIRST_RETRY_SECONDS: Final = 0.2  # the host may just be starting beside us
 STABLE_SECONDS: Final = 10.0  # a connection that lived this long was a good one
 MISUSE: Final = 2
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # as the host reads it
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Settings:
     key: str = field(repr=False)
     paths: tuple[str, ...] = SHIPPED
     log_level: str = "INFO"
+    log_json: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -65,6 +67,7 @@ class Settings:
             key=key,
             paths=(*SHIPPED, *(path.strip() for path in named if path.strip())),
             log_level=environment.get("LOG_LEVEL") or "INFO",
+            log_json=environment.get("LOG_JSON", "").lower() in _TRUE,
         )
 
 
@@ -153,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         settings = Settings.from_environment(os.environ)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, json=settings.log_json)
         runners = select(load_runners(settings.paths), options.only)
     except (OSError, ValueError, LookupError) as error:
         parser.exit(MISUSE, f"runplugins: {error}\n")

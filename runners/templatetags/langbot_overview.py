@@ -8,9 +8,9 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def langbot_overview(context: dict[str, Any]) -> list[Any]:
-    """Return the tiles that the person may see."""
+def langbot_overview(context: dict[str, Any]) -> Any:
+    """Return the first page as the person may see it."""
     # Tag libraries load while admin modules are still being imported.
-    from runners.admin.overview import tiles_for
+    from runners.admin.overview import overview_of
 
-    return list(tiles_for(context["request"]))
+    return overview_of(context["request"])

@@ -1,4 +1,5 @@
-/* The web chat. Text from the network is only ever set as textContent. */
+/* The web chat. Text from the network is only ever set as textContent; only the HTML of
+   replies, which the server makes of Markdown and cleans, is set as HTML. */
 "use strict";
 
 (() => {
@@ -64,7 +65,7 @@
     const meta = document.createElement("p");
     meta.className = "meta";
     meta.textContent = { user: say.you, assistant: say.agent }[role] || say.notice;
-    const body = document.createElement("p");
+    const body = document.createElement("div");
     body.className = "text";
     body.textContent = text;
     node.append(meta, body);
@@ -75,6 +76,25 @@
     keepingEnd(() => {
       node.querySelector(".text").textContent = text;
     });
+  }
+
+  /* A reply as it was meant to look, a failure in words that visitors understand. */
+  function showContent(node, item) {
+    if (item.html) {
+      keepingEnd(() => {
+        const body = node.querySelector(".text");
+        body.innerHTML = item.html;
+        body.classList.add("rich");
+        for (const link of body.querySelectorAll("a")) link.target = "_blank";
+      });
+    } else {
+      setText(node, textOf(item));
+    }
+  }
+
+  function textOf(item) {
+    if (typeof item.code !== "string") return item.text;
+    return say.failures[item.code] || say.failures[""];
   }
 
   function setNote(node, note) {
@@ -103,7 +123,8 @@
   function showItem(item) {
     if (find("id", item.id)) return;
     const known = standIn(item);
-    const node = known || bubble(item.role, item.text);
+    const node = known || bubble(item.role, "");
+    if (!known || known === (turn && turn.node)) showContent(node, item);
     node.dataset.id = item.id;
     delete node.dataset.state;
     setNote(node, item.incomplete ? say.incomplete : "");
@@ -112,7 +133,6 @@
       unsent.delete(item.client_key);
     }
     if (known && turn && known === turn.node) {
-      setText(node, item.text);
       node.removeAttribute("aria-busy"); // screen readers speak it now, whole
       turn.node = null;
     }

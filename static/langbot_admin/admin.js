@@ -48,6 +48,7 @@
             if (turn === asked && fresh) {
                 fieldset.replaceWith(document.adoptNode(fresh));
                 watch(fresh);
+                document.dispatchEvent(new Event("lb:grown"));
             }
         } finally {
             fieldset.removeAttribute("aria-busy");
@@ -63,31 +64,6 @@
         choice.addEventListener("change", function () { grow(choice); });
     }
 
-    // --- a page of a running run -------------------------------------------------
-
-    async function follow(timeline) {
-        if (document.hidden) { return; }
-        const address = timeline.dataset.url + "?after=" + timeline.dataset.after;
-        const answer = await fetch(address, {credentials: "same-origin"});
-        if (!answer.ok) { return; }
-        const news = await answer.json();
-        timeline.querySelector("tbody").insertAdjacentHTML("beforeend", news.rows);
-        timeline.dataset.after = news.after;
-        const summary = document.getElementById("run-summary");
-        if (summary && summary.innerHTML !== news.summary) { summary.innerHTML = news.summary; }
-        if (!news.live) {
-            timeline.removeAttribute("data-live");
-            document.querySelectorAll("[data-lb-live-only]").forEach(function (part) { part.remove(); });
-        }
-    }
-
-    function keepFollowing(timeline) {
-        const timer = window.setInterval(function () {
-            if (!timeline.hasAttribute("data-live")) { window.clearInterval(timer); return; }
-            follow(timeline).catch(function () { /* the next turn tries again */ });
-        }, 2000);
-    }
-
     // --- tokens --------------------------------------------------------------------
 
     function copy(button) {
@@ -101,8 +77,6 @@
     document.addEventListener("DOMContentLoaded", function () {
         const fieldset = document.querySelector("fieldset.lb-grown");
         if (fieldset) { watch(fieldset); watchChoice(fieldset); }
-        const timeline = document.querySelector("table[data-live]");
-        if (timeline) { keepFollowing(timeline); }
         document.querySelectorAll("[data-lb-copy]").forEach(function (button) {
             button.addEventListener("click", function () { copy(button); });
         });

@@ -72,5 +72,5 @@ def test_a_list_asks_the_same_few_questions(
     for number in range(count):
         descriptor(f"r{number}")
     api_client.get(RUNNERS)
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(5):
         assert len(ids(api_client)) == count

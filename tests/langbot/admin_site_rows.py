@@ -16,6 +16,7 @@ from agents.models import (
 from agents.registry.tokens import create_plugin_token
 from agents.services import save_agent, save_binding
 from artifacts.models import Artifact
+from langbot.core.accounts import create_service_account
 from langbot.core.models import Workspace
 from langbot.core.tokens import create_api_token
 from platforms.models import Bot
@@ -62,8 +63,9 @@ def populate():
     """Create the rows; returns the plain tokens, which must never show either."""
     workspace = Workspace.objects.create(slug="shop", name="The shop")
     user = get_user_model().objects.create_user("bob", password="bob's password")
-    Group.objects.create(name="operators")
+    Group.objects.get_or_create(name="operators")
     workspace.memberships.create(user=user)
+    create_service_account(workspace, "crm", author="ada", groups=["viewers"])
     _api_token, plain_api = create_api_token(user, workspace, "ci", scopes=["runs"])
     token, plain_plugin = create_plugin_token("home", workspace=workspace)
     add_registry(workspace, token)

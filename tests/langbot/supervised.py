@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from langbot import supervisor
+from langbot.lib.log_files import DailyFile
 
 
 class SmallSupervisor(supervisor.Supervisor):
@@ -16,7 +17,9 @@ class SmallSupervisor(supervisor.Supervisor):
         for script in self.scripts:
             name, _, code = script.partition("=")
             command = [sys.executable, "-uc", code]
-            self.children.append(supervisor.Child(name, command, environment))
+            log = DailyFile(self.options.data_dir / "logs", name)
+            child = supervisor.Child(name, command, environment, log=log)
+            self.children.append(child)
 
 
 if __name__ == "__main__":

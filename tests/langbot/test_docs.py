@@ -6,13 +6,26 @@ from pathlib import Path
 import pytest
 
 from langbot.settings_table import DOCUMENT, render
+from tests.factories import AgentBindingFactory, AgentFactory, BotFactory
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 MAKE = re.compile(r"`make ([a-z]+)")
 COMMAND = re.compile(r"manage\.py ([a-z]+)")
-DJANGO_COMMANDS = {"migrate", "check", "makemigrations", "compilemessages"}
+OUR_COMMANDS = {
+    path.stem
+    for app in ("langbot/core", "agents", "runners", "platforms")
+    for path in (ROOT / app / "management/commands").glob("[a-z]*.py")
+}
+DJANGO_COMMANDS = {
+    "migrate",
+    "dumpdata",
+    "loaddata",
+    "check",
+    "makemigrations",
+    "compilemessages",
+}
 
 
 def ids(path):
@@ -39,17 +52,13 @@ def test_commands_that_are_named_exist(document):
     text = document.read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(MAKE.findall(text)) <= targets
-    folder = ROOT / "langbot/core/management/commands"
-    commands = {path.stem for path in folder.glob("*.py")} | DJANGO_COMMANDS
-    assert set(COMMAND.findall(text)) <= commands
+    assert set(COMMAND.findall(text)) <= {*OUR_COMMANDS, *DJANGO_COMMANDS}
 
 
 def test_every_command_is_in_the_operations_guide():
     operations = (ROOT / "docs/operations.md").read_text()
-    folder = ROOT / "langbot/core/management/commands"
-    names = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert names
-    assert not [name for name in sorted(names) if f"`{name}" not in operations]
+    assert OUR_COMMANDS
+    assert not [name for name in sorted(OUR_COMMANDS) if f"`{name}" not in operations]
 
 
 def test_every_document_is_in_the_readme():
@@ -57,3 +66,27 @@ def test_every_document_is_in_the_readme():
     assert not [
         path.name for path in (ROOT / "docs").glob("*.md") if path.name not in readme
     ]
+
+
+def test_pictures_are_shown_and_small():
+    shown = {
+        path
+        for document in DOCUMENTS
+        for link in LINK.findall(document.read_text())
+        if (path := (document.parent / link).resolve()).suffix == ".png"
+    }
+    pictures = set((ROOT / "docs/images").glob("*.png"))
+    assert shown == pictures
+    assert sum(path.stat().st_size for path in pictures) < 1.5 * 2**20
+
+
+def test_the_admins_example_asks_who_would_answer(admin_client, workspace):
+    text = (ROOT / "docs/admin.md").read_text()
+    (address,) = re.findall(r"```\n(/admin/\S+)\n```", text)
+    agent = AgentFactory(workspace=workspace, name="Parrot")
+    BotFactory(workspace=workspace, slug="web")
+    AgentBindingFactory(agent=agent, scope="bot", scope_ref="web")
+    address = address.replace("workspace=1", f"workspace={workspace.pk}")
+    answer = admin_client.get(address)
+    assert answer.status_code == 200
+    assert "Parrot would answer." in answer.content.decode()

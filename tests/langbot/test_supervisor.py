@@ -63,7 +63,9 @@ def supervise(tmp_path):
     running = []
 
     def start(*scripts, port=None):
-        running.append(Supervised(tmp_path, port or free_port(), *scripts))
+        running.append(
+            Supervised(tmp_path, free_port() if port is None else port, *scripts)
+        )
         return running[-1]
 
     yield start
@@ -171,6 +173,22 @@ def test_the_supervisor_stays_small(supervise):
     supervised.read_until("ready")
     memory = psutil.Process(supervised.process.pid).memory_info().rss
     assert memory < 24 * 2**20
+
+
+def test_what_a_child_says_is_kept_and_where_the_web_is(supervise, tmp_path):
+    talker = "talker=import os; print('PORT', os.environ['PORT']); 1/0"
+    supervised = supervise(talker, port="0")
+    url = supervised.read_until("starts on").split()[3].rstrip(",")
+    assert url == (tmp_path / "run" / "web.url").read_text()
+    port = supervised.read_until("PORT").split()[-1]
+    assert int(port) > 0
+    assert url == f"http://127.0.0.1:{port}"
+    supervised.read_until("ZeroDivisionError")
+    supervised.read_until("talker ended")  # the line is in the file by then
+    (log,) = (tmp_path / "logs").glob("talker-*.log")
+    assert "ZeroDivisionError: division by zero\n" in log.read_text()
+    supervised.end()
+    assert not (tmp_path / "run" / "web.url").exists()
 
 
 def test_plugins_are_not_given_the_hosts_secrets():

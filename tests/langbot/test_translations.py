@@ -133,13 +133,19 @@ def test_admin_speaks_chinese(client, db):
     assert "What happened?" not in body
 
 
+def texts_in(value):
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts_in(item)]
+    return [value]
+
+
 def test_chat_speaks_chinese(client, workspace):
     Bot.objects.create(workspace=workspace, slug="web", name="web", adapter="web")
-    address = reverse("platforms:chat-open", args=["web"])
+    address = reverse("langbot:chat-open", args=["web"])
     body = client.get(address, headers={"accept-language": "zh-CN"}).content.decode()
     assert '<html lang="zh-hans">' in body
     assert "按 Enter 发送" in body
     (page,) = re.findall(r"application/json\">(.*?)</script>", body)
     strings = json.loads(page)["strings"]
     assert strings["working"] == "正在回答…"
-    assert [text for text in strings.values() if text.isascii()] == []
+    assert [text for text in texts_in(strings) if text.isascii()] == []

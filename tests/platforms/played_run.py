@@ -5,9 +5,8 @@ from typing import Any
 
 from langbot.lib.redis import quick_client, run_live
 from runners.choices import EventType, RunStatus
-from runners.engine.outgoing import live_event
 from runners.ledger.batches import Batch, Ending, write_batches
-from runners.ledger.fence import NewEvent
+from runners.ledger.fence import NewEvent, live_document
 from runners.ledger.finishing import Reply
 from runners.models import AgentRun
 from runners.protocol.frames import encode
@@ -49,7 +48,13 @@ class PlayedRun:
         for seq, event in enumerate(events, last - len(events) + 1):
             quick_client().xadd(
                 run_live(run.public_id),
-                {b"e": encode(live_event(run.public_id, seq, event))},
+                {
+                    b"e": encode(
+                        live_document(
+                            run.public_id, seq, event.type, event.data, event.created_at
+                        )
+                    )
+                },
                 id=f"{seq}-0",
             )
         quick_client().expire(run_live(run.public_id), 60)

@@ -12,6 +12,8 @@ from platforms.chat import visits
 from platforms.models import Bot
 from platforms.routing import websocket_urlpatterns
 from runners.choices import EventType, RunStatus
+from runners.ledger.batches import Ending
+from runners.ledger.finishing import Reply
 from runners.models import AgentRun, Delivery, EventLog, QueuedMessage
 from tests.factories import AgentBindingFactory, BotFactory
 from tests.platforms.played_run import PlayedRun
@@ -101,6 +103,23 @@ async def test_message_streams_its_reply(bot):
             ("user", "hello"),
             ("assistant", "Good day"),
         ]
+
+
+async def test_a_reply_comes_as_clean_html_and_a_failure_as_its_code(bot):
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        run = await sync_to_async(play)(answer["run_id"])
+        said = Reply("**so far** <img src=x>", complete=False)
+        failed = Ending(RunStatus.FAILED, "model.timeout", "a secret", reply=said)
+        await sync_to_async(run.end)(failed)
+        _, end = await page.events_until_end()
+        user, reply, failure = end["items"]
+        assert (user["html"], user["code"]) == (None, None)
+        assert "<strong>so far</strong>" in reply["html"]
+        assert "<img" not in reply["html"]
+        assert (failure["role"], failure["code"]) == ("system", "model.timeout")
+        assert "a secret" not in json.dumps(end)
 
 
 async def test_message_without_auth_makes_a_visitor(bot):
@@ -382,5 +401,7 @@ def test_strings_of_the_script_are_all_there():
     source = script.read_text(encoding="utf-8")
     used = {word for word in chat_strings() if f"say.{word}" in source}
     assert {"you", "agent", "queued", "sending", "ignored"} <= used
-    assert "innerHTML" not in source
+    # One place sets HTML: that of replies, which the server has cleaned.
+    assert source.count("innerHTML") == 1
+    assert "body.innerHTML = item.html;" in source
     assert "insertAdjacentHTML" not in source

@@ -7,10 +7,10 @@ from runners.choices import EventOutcome, RunStatus
 from runners.models import AgentRun, Conversation, EventLog, RunEvent
 
 
-def make_run(agent, status=RunStatus.COMPLETED, **fields):
+def make_run(agent, status=RunStatus.COMPLETED, text="Hello there", **fields):
     """Create a run with its event and conversation."""
     now = datetime.now(UTC)
-    conversation = Conversation.objects.create(
+    conversation = fields.pop("conversation", None) or Conversation.objects.create(
         workspace=agent.workspace, key=f"web:{uuid4()}"
     )
     event = EventLog.objects.create(
@@ -20,8 +20,8 @@ def make_run(agent, status=RunStatus.COMPLETED, **fields):
         type="message.received",
         time=now,
         conversation=conversation,
-        input_summary="Hello there",
-        input={"text": "Hello there"},
+        input_summary=text,
+        input={"text": text},
         trigger_source="webui",
         outcome=EventOutcome.STARTED,
     )

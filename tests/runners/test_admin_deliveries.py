@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from langbot.core.models import AuditLog
 from platforms.models import Bot
 from runners.models import Delivery
 from tests.runners.admin_rows import make_run
@@ -88,3 +90,54 @@ def test_lists_show_seconds(staff, agent, name):
     deliver(agent, "delivered")
     body = staff.get(reverse(f"admin:langbot_runners_{name}_changelist"))
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", body.content.decode())
+
+
+ACT = "admin:langbot_runners_delivery_act"
+
+
+@pytest.mark.parametrize(
+    ("act", "before", "after"),
+    [
+        ("retry", "failed", "pending"),
+        ("retry", "uncertain", "pending"),
+        ("retry", "delivered", "delivered"),
+        ("cancel", "pending", "cancelled"),
+        ("cancel", "sending", "sending"),
+    ],
+)
+def test_deliveries_are_sent_again_or_given_up(staff, agent, act, before, after):
+    delivery = deliver(agent, before)
+    staff.post(reverse(ACT, args=[delivery.pk, act]))
+    delivery.refresh_from_db()
+    assert delivery.status == after
+    assert AuditLog.objects.count() == (before != after)
+
+
+def test_acts_on_deliveries_need_their_right(client, agent):
+    delivery = deliver(agent, "failed")
+    person = get_user_model().objects.create_user("rita", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename="view_delivery"))
+    agent.workspace.memberships.create(user=person)
+    client.force_login(person)
+    url = reverse(ACT, args=[delivery.pk, "retry"])
+    assert url not in page_of(client, delivery)
+    assert client.post(url).status_code == 403
+    person.user_permissions.add(Permission.objects.get(codename="change_delivery"))
+    assert url in page_of(client, delivery)
+    assert client.post(url).status_code == 302
+    delivery.refresh_from_db()
+    assert delivery.status == "pending"
+
+
+def test_the_page_leads_to_run_event_agent_and_conversation(staff, agent):
+    delivery = deliver(agent, "delivered")
+    run, body = delivery.run, page_of(staff, delivery)
+    assert run is not None
+    for name, key in [
+        ("langbot_runners_agentrun", run.pk),
+        ("langbot_runners_eventlog", run.event_id),
+        ("langbot_runners_conversation", run.conversation_id),
+        ("langbot_agents_agent", run.agent_id),
+    ]:
+        assert reverse(f"admin:{name}_change", args=[key]) in body
+    assert "room-1|topic-2" not in body

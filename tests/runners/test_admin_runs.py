@@ -1,5 +1,7 @@
 """The page of a run: its timeline, following it live, cancelling it."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -9,12 +11,13 @@ from django.urls import reverse
 
 from langbot.core.models import AuditLog
 from runners.admin.timeline import PAGE, timeline_of
-from runners.models import AgentRun
+from runners.models import AgentRun, HostCall
+from tests.factories import WorkspaceFactory
 from tests.runners.admin_rows import add_events, make_run
 
 PAGE_OF = "admin:langbot_runners_agentrun_change"
 TIMELINE = "admin:langbot_runners_agentrun_timeline"
-CANCEL = "admin:langbot_runners_agentrun_cancel"
+ACT = "admin:langbot_runners_agentrun_act"
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ def test_running_run_is_followed_until_it_ends(staff, agent):
     run = make_run(agent, status="running")
     add_events(run, ("run.started", {}), ("message.delta", {"text": "one"}))
     page = staff.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
-    assert "data-live" in page
+    assert "data-lb-follow" in page
     assert 'data-after="2"' in page
     url = reverse(TIMELINE, args=[run.pk])
     add_events(run, ("message.delta", {"text": "two"}))
@@ -134,7 +137,7 @@ def test_running_run_is_followed_until_it_ends(staff, agent):
     assert (news["rows"].strip(), news["live"]) == ("", False)
     assert "completed" in news["summary"]
     ended = staff.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
-    assert "data-live" not in ended
+    assert "data-lb-follow" not in ended
 
 
 def test_timeline_needs_the_right_to_view_runs(client, agent):
@@ -146,28 +149,72 @@ def test_timeline_needs_the_right_to_view_runs(client, agent):
     assert client.get(reverse(TIMELINE, args=[run.pk])).status_code == 302
 
 
-def test_cancel_needs_a_post_and_the_right_to_change_runs(client, agent):
-    run = make_run(agent, status="queued")
+def person_with(client, workspace, *codenames):
+    """Log in a member of the workspace who has just these rights."""
     person = get_user_model().objects.create_user("rita", is_staff=True)
-    person.user_permissions.set(
-        Permission.objects.filter(codename__in=["view_agentrun"])
-    )
+    person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    workspace.memberships.create(user=person)
     client.force_login(person)
-    url = reverse(CANCEL, args=[run.pk])
-    client.post(url)
-    assert AgentRun.objects.get(pk=run.pk).status == "queued"
-    assert (
-        "Cancel this run"
-        not in client.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
-    )
-    person.user_permissions.add(Permission.objects.get(codename="change_agentrun"))
-    assert url in client.get(reverse(PAGE_OF, args=[run.pk])).content.decode()
-    client.get(url)
-    assert AgentRun.objects.get(pk=run.pk).status == "queued"
-    client.post(url)
-    assert AgentRun.objects.get(pk=run.pk).status == "cancelled"
+    return person
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "right"),
+    [
+        ("cancel", "queued", "cancel_run"),
+        ("run_now", "queued", "change_agentrun"),
+        ("retry", "failed", "change_agentrun"),
+    ],
+)
+def test_acts_need_a_post_and_their_right(client, agent, act, status, right):
+    run = make_run(agent, status=status)
+    person = person_with(client, agent.workspace, "view_agentrun")
+    url, page = reverse(ACT, args=[run.pk, act]), reverse(PAGE_OF, args=[run.pk])
+    assert client.post(url).status_code == 403
+    assert url not in client.get(page).content.decode()
+    assert not AuditLog.objects.exists()
+    person.user_permissions.add(Permission.objects.get(codename=right))
+    assert url in client.get(page).content.decode()
+    assert client.get(url).status_code == 405
+    assert not AuditLog.objects.exists()
+    assert client.post(url).url == page
     entry = AuditLog.objects.get(object_id=str(run.public_id))
-    assert (entry.actor, entry.action) == ("rita", "cancel requested")
+    assert entry.actor == "rita"
+
+
+def test_cancelled_in_the_admin_is_cancelled(staff, agent):
+    run = make_run(agent, status="queued")
+    staff.post(reverse(ACT, args=[run.pk, "cancel"]))
+    assert AgentRun.objects.get(pk=run.pk).status == "cancelled"
+    assert AuditLog.objects.get().action == "cancel requested"
+
+
+def test_retry_makes_the_next_attempt_and_says_what_it_left_out(staff, agent):
+    ended, live = make_run(agent, status="failed"), make_run(agent, status="running")
+    act = {"action": "retry", "_selected_action": [ended.pk, live.pk]}
+    page = staff.post(
+        reverse("admin:langbot_runners_agentrun_changelist"),
+        act,
+        follow=True,
+        headers={"accept-language": "en"},
+    )
+    attempt = AgentRun.objects.get(event=ended.event, attempt=2)
+    assert attempt.status == "queued"
+    assert not AgentRun.objects.filter(event=live.event, attempt=2).exists()
+    body = page.content.decode()
+    assert "Done for 1 row." in body
+    assert "The run has not ended yet." in body
+    shown = staff.get(reverse(PAGE_OF, args=[attempt.pk])).content.decode()
+    assert reverse(PAGE_OF, args=[ended.pk]) in shown
+
+
+def test_nobody_acts_on_a_run_of_another_workspace(client, agent):
+    person_with(client, WorkspaceFactory(), "view_agentrun", "cancel_run")
+    run = make_run(agent, status="queued")
+    assert client.post(reverse(ACT, args=[run.pk, "cancel"])).status_code == 404
+    assert client.get(reverse(TIMELINE, args=[run.pk])).status_code == 404
+    assert client.get(reverse(PAGE_OF, args=[run.pk])).status_code == 404
+    assert AgentRun.objects.get(pk=run.pk).status == "queued"
 
 
 def test_cancel_of_selected_runs_leaves_ended_ones_alone(staff, agent):
@@ -178,6 +225,76 @@ def test_cancel_of_selected_runs_leaves_ended_ones_alone(staff, agent):
     assert statuses[waiting.pk].status == "cancelled"
     assert statuses[ended.pk].status == "completed"
     assert AuditLog.objects.count() == 1
+
+
+def test_labels_and_notes_are_written_and_nothing_else(staff, agent):
+    run = make_run(agent)
+    given = {"labels": "bug\n  要看 \nbug", "notes": "look", "status": "failed"}
+    page = reverse(PAGE_OF, args=[run.pk])
+    assert staff.post(page, given).status_code == 302
+    stored = AgentRun.objects.get(pk=run.pk)
+    assert (stored.labels, stored.notes) == (["bug", "要看"], "look")
+    assert stored.status == "completed"
+    entry = AuditLog.objects.get(object_id=str(run.public_id))
+    assert entry.after == {"labels": ["bug", "要看"], "notes": "look"}
+    staff.post(page, {"labels": "bug\n要看", "notes": "look"})
+    assert AuditLog.objects.count() == 1
+    too_many = "\n".join(map(str, range(51)))
+    answer = staff.post(page, {"labels": too_many, "notes": ""})
+    assert answer.status_code == 200
+    assert AgentRun.objects.get(pk=run.pk).labels == ["bug", "要看"]
+
+
+def test_a_viewer_writes_no_notes(client, agent):
+    run = make_run(agent)
+    person_with(client, agent.workspace, "view_agentrun")
+    page = reverse(PAGE_OF, args=[run.pk])
+    assert client.post(page, {"labels": "x", "notes": "x"}).status_code == 403
+    assert AgentRun.objects.get(pk=run.pk).labels == []
+
+
+def test_cost_and_snapshot_are_for_those_who_may(client, agent):
+    run = make_run(
+        agent, cost_microdollars=1_234_567, snapshot={"prompt": "only-for-some"}
+    )
+    person = person_with(client, agent.workspace, "view_agentrun")
+    page = reverse(PAGE_OF, args=[run.pk])
+    body = client.get(page).content.decode()
+    assert "1.234567" not in body
+    assert "only-for-some" not in body
+    rights = Permission.objects.filter(codename__in=["view_cost", "view_raw_payload"])
+    person.user_permissions.add(*rights)
+    body = client.get(page).content.decode()
+    assert "$1.234567" in body
+    assert "only-for-some" in body
+
+
+def test_a_failure_is_explained(staff, agent):
+    run = make_run(agent, status="failed", error_code="runner.unavailable")
+    page = reverse(PAGE_OF, args=[run.pk])
+    body = staff.get(page, headers={"accept-language": "en"}).content.decode()
+    assert "No connected plugin offered the runner" in body
+    assert "Start the plugin process" in body
+
+
+def test_host_calls_stand_between_the_events_and_tools_are_timed(agent):
+    run = make_run(agent)
+    add_events(
+        run,
+        ("tool.call.started", {"tool_name": "add", "tool_call_id": "1"}),
+        ("tool.call.completed", {"tool_name": "add", "tool_call_id": "1"}),
+    )
+    call = HostCall.objects.create(
+        run=run, invocation=1, plugin_seq_id=1, action="call_tool"
+    )
+    between = run.queued_at + timedelta(milliseconds=75)
+    HostCall.objects.filter(pk=call.pk).update(created_at=between)
+    timeline = timeline_of(run)
+    kinds = [row.type for row in timeline.rows]
+    assert kinds == ["tool.call.started", "host.call", "tool.call.completed"]
+    assert timeline.rows[2].took == "0.050 s"
+    assert timeline.after_call == call.pk
+    assert timeline_of(run, 2, call.pk).rows == []
 
 
 @pytest.mark.parametrize("searched", ["x", "not-a-uuid", "runner.error", "%", "1"])

@@ -159,7 +159,7 @@ def test_a_list_asks_the_same_few_questions(
 ):
     for _ in range(count):
         send()
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(6):
         rows = api_client.get(EVENTS).json()["results"]
     assert len(rows) == count
     assert all(len(row["runs"]) == 1 for row in rows)

@@ -190,7 +190,7 @@ def test_reading_a_transcript_asks_few_questions(
     for number in range(8):
         say(f"{number}")
         ledger.complete(ledger.begin(AgentRun.objects.order_by("-pk")[0]))
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(6):
         assert len(api_client.get(url).json()["results"]) == 16
 
 
@@ -219,7 +219,7 @@ def test_listing_pending_asks_few_questions(
     for number in range(9):
         say(f"{number}")
     url = f"{CONVERSATIONS}{conversation['id']}/pending/"
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(6):
         assert len(api_client.get(url).json()["results"]) == 8
 
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from agents.models import AgentBinding
+from langbot.core.models import AuditLog
 from runners.models import AgentRun, Delivery
 from tests.factories import AgentFactory, BotFactory
 from tests.support import ledger
@@ -63,13 +64,48 @@ def test_runs_are_filtered(api_client, start, agent):
     assert found(created_before=middle) == ids[:1]
 
 
+def test_runs_are_filtered_by_parent_and_metadata(api_client, start):
+    runs = [start() for _ in range(3)]
+    for run, ticket in zip(runs, ("7", 7, True), strict=True):
+        metadata = {"ticket": ticket, "__odd.key": "x"}
+        AgentRun.objects.filter(pk=run.pk).update(metadata=metadata)
+    AgentRun.objects.filter(pk=runs[2].pk).update(parent=runs[0])
+
+    def found(**query):
+        rows = api_client.get(RUNS, query).json()["results"]
+        return [runs.index(run) for run in runs for row in rows if is_row(run, row)]
+
+    def is_row(run, row):
+        return row["id"] == str(run.public_id)
+
+    assert found(parent=str(runs[0].public_id)) == [2]
+    assert found(parent=str(uuid4())) == []
+    assert found(**{"metadata.ticket": "7"}) == [0, 1]
+    assert found(**{"metadata.ticket": "true"}) == [2]
+    assert found(**{"metadata.__odd.key": "x"}) == [0, 1, 2]
+    assert found(**{"metadata.__odd.key": "x", "metadata.ticket": "8"}) == []
+    for key in ("nobody", "", "a'b\"c", "0", "$", "%s"):
+        assert found(**{f"metadata.{key}": "7"}) == []
+    many = {f"metadata.{number}": "x" for number in range(6)}
+    assert api_client.get(RUNS, many).status_code == 400
+
+
+def test_one_odd_row_breaks_no_list(api_client, start):
+    odd = start()
+    AgentRun.objects.filter(pk=odd.pk).update(
+        labels={"a": 1}, usage=[1], metadata="text"
+    )
+    start()
+    assert len(api_client.get(RUNS).json()["results"]) == 2
+
+
 @pytest.mark.parametrize("count", [1, 20])
 def test_a_list_asks_the_same_few_questions(
     api_client, start, count, django_assert_max_num_queries
 ):
     for _ in range(count):
         start()
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(4):
         assert len(api_client.get(RUNS).json()["results"]) == count
 
 
@@ -82,6 +118,11 @@ def test_labels_and_notes_are_all_that_changes(api_client, start):
     assert changed.json()["status"] == "queued"
     run.refresh_from_db()
     assert (run.labels, run.notes, run.status) == (["good"], "n", "queued")
+    act = AuditLog.objects.get(action="changed")
+    assert (act.before, act.after) == (
+        {"labels": [], "notes": ""},
+        {"labels": ["good"], "notes": "n"},
+    )
     stale = api_client.patch(
         url_of(run), {"notes": "x"}, format="json", headers={"If-Match": '"old"'}
     )
@@ -140,6 +181,47 @@ def test_a_running_run_is_asked_to_stop(api_client, start):
     assert (late.status_code, late.json()["status"]) == (200, "completed")
 
 
+def test_an_ended_run_is_tried_again(api_client, start, user):
+    run = ledger.begin(start())
+    ledger.fail(run)
+    response = api_client.post(url_of(run, "retry/"))
+    assert response.status_code == 201
+    answer = response.json()
+    assert (answer["attempt"], answer["status"]) == (2, "queued")
+    assert answer["event"] == str(run.event.public_id)
+    assert answer["origin"] == f"retry:{run.public_id}"
+    assert response["Location"].endswith(f"{RUNS}{answer['id']}/")
+    assert AuditLog.objects.get(action="retried").actor == user.get_username()
+
+
+def test_only_ended_runs_of_idle_conversations_are_tried_again(api_client, start):
+    run = start()
+    live = api_client.post(url_of(run, "retry/"))
+    assert (live.status_code, live.json()["code"]) == (409, "not_ended")
+    ledger.fail(ledger.begin(run))
+    again = api_client.post(url_of(run, "retry/")).json()["id"]
+    busy = api_client.post(url_of(run, "retry/"))
+    assert (busy.status_code, busy.json()["code"]) == (409, "conversation_busy")
+    assert busy.json()["turn_in_flight"] == again
+    ledger.fail(ledger.begin(AgentRun.objects.get(public_id=again)))
+    run.agent.enabled = False
+    run.agent.save()
+    disabled = api_client.post(url_of(run, "retry/"))
+    assert (disabled.status_code, disabled.json()["code"]) == (409, "agent_unavailable")
+
+
+def test_a_repeated_retry_is_one_retry(api_client, start):
+    run = ledger.begin(start())
+    ledger.fail(run)
+    headers = {"Idempotency-Key": "again"}
+    answers = [
+        api_client.post(url_of(run, "retry/"), headers=headers) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    assert AgentRun.objects.count() == 2
+
+
 def test_an_ended_stream_with_nothing_left_is_204(api_client, start):
     run = ledger.begin(start())
     last = ledger.complete(run)
@@ -160,10 +242,13 @@ def test_unknown_and_foreign_runs_do_not_exist(api_client, start, agent):
     for run_id in (run.public_id, uuid4()):
         for tail in ("", "events/", "stream/"):
             assert api_client.get(f"{RUNS}{run_id}/{tail}").status_code == 404
-        assert api_client.post(f"{RUNS}{run_id}/cancel/").status_code == 404
+        for tail in ("cancel/", "retry/"):
+            assert api_client.post(f"{RUNS}{run_id}/{tail}").status_code == 404
 
 
-def test_deliveries_are_listed_with_their_attempts(api_client, agent):
+@pytest.fixture
+def delivery(api_client, agent):
+    """The row of a reply to a bot, as clients see it."""
     bot = BotFactory.create(workspace=agent.workspace)
     AgentBinding.objects.create(agent=agent, scope="bot", scope_ref=bot.slug)
     event = {
@@ -177,14 +262,44 @@ def test_deliveries_are_listed_with_their_attempts(api_client, agent):
     ledger.complete(ledger.begin(run), "the reply")
     Delivery.objects.update(attempt_log=[{"error": "refused"}], attempts=1)
     rows = api_client.get(f"{DELIVERIES}?bot={bot.slug}&status=pending").json()
-    row = rows["results"][0]
-    assert row["run"] == answer["run_id"]
+    assert rows["results"][0]["run"] == answer["run_id"]
+    return rows["results"][0]
+
+
+def test_deliveries_are_listed_with_their_attempts(api_client, delivery):
+    row = delivery
     assert row["payload"]["text"] == "the reply"
     assert (row["attempts"], row["attempt_log"]) == (1, [{"error": "refused"}])
     assert api_client.get(f"{DELIVERIES}{row['id']}/").json() == row
     assert api_client.get(f"{DELIVERIES}?status=failed").json()["results"] == []
     Delivery.objects.update(workspace=AgentFactory.create().workspace)
     assert api_client.get(f"{DELIVERIES}{row['id']}/").status_code == 404
+
+
+def test_a_failed_delivery_is_sent_again(api_client, delivery):
+    url = f"{DELIVERIES}{delivery['id']}/"
+    pending = api_client.post(f"{url}retry/")
+    assert (pending.status_code, pending.json()["code"]) == (409, "not_retryable")
+    for status in ("failed", "uncertain"):
+        Delivery.objects.update(status=status)
+        again = api_client.post(f"{url}retry/")
+        assert again.status_code == 202
+        assert (again.json()["status"], again.json()["attempts"]) == ("pending", 0)
+        assert again.json()["idempotency_key"] == delivery["idempotency_key"]
+    assert AuditLog.objects.filter(action="retried").count() == 2
+
+
+def test_a_delivery_is_given_up(api_client, delivery):
+    url = f"{DELIVERIES}{delivery['id']}/"
+    Delivery.objects.update(status="sending")
+    assert api_client.post(f"{url}cancel/").json()["code"] == "not_cancellable"
+    Delivery.objects.update(status="pending")
+    given_up = api_client.post(f"{url}cancel/")
+    assert (given_up.status_code, given_up.json()["status"]) == (200, "cancelled")
+    assert AuditLog.objects.get(action="cancelled").object_id == delivery["id"]
+    Delivery.objects.update(workspace=AgentFactory.create().workspace)
+    for tail in ("retry/", "cancel/"):
+        assert api_client.post(url + tail).status_code == 404
 
 
 def test_created_filters_take_offsets(api_client, start):

@@ -277,7 +277,7 @@ def test_an_event_is_one_line_of_json(agent):
     run = _admit(agent.pk)
     ledger.write(run, "two\nlines\u2028and \x85 more", publish=False)
     row = RunEvent.objects.get(run=run, seq=2)
-    event = live.event_of(run.public_id, row)
+    event = live.event_of(run.public_id, row.seq, row.type, row.data, row.created_at)
     assert "\n" not in event.text
     assert "\r" not in event.text
     assert json.loads(event.text) == event.document

@@ -13,14 +13,22 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class ProcessGroup:
-    """Python processes of this repository with one environment.
+    """Python processes of this repository, or of `root`, with one environment.
 
     Their output goes to `<folder>/<name>.log`, appended when a name is used again.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        python: str = sys.executable,
+        root: Path = _ROOT,
+    ) -> None:
         self.folder = folder
         self.environment = dict(environment)
+        self._python, self._root = python, root
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
@@ -29,8 +37,8 @@ class ProcessGroup:
         """Start a long-lived process; a name that runs must be ended first."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=_ROOT,
+                [self._python, *command],
+                cwd=self._root,
                 env=self.environment | dict(variables or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -43,9 +51,9 @@ class ProcessGroup:
     def run(self, *command: str) -> str:
         """Run a command to its end and return what it printed."""
         done = subprocess.run(
-            [sys.executable, *command],
+            [self._python, *command],
             check=False,
-            cwd=_ROOT,
+            cwd=self._root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -7,7 +7,7 @@ import httpx2
 from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError
 
-from langbot.lib.http import OutboundRefused, guarded_client
+from langbot.lib.http import OutboundRefused, check_url, guarded_client
 from langbot.lib.text import storable
 from platforms.adapters.base import (
     Adapter,
@@ -81,6 +81,15 @@ class WebhookAdapter(Adapter):
                 params=body.params,
             )
         ]
+
+    def check(self, bot: "Bot") -> None:
+        """Refuse a reply address that no reply could be sent to now."""
+        url = str(bot.config.get("url") or "")
+        try:
+            if url:
+                check_url(url)
+        except (OutboundRefused, httpx2.InvalidURL, httpx2.ConnectError) as error:
+            raise AdapterError(str(error)) from None
 
     def send(self, bot: "Bot", delivery: "Delivery") -> SendResult:
         """POST the payload; `webhook-id` stays the same over all attempts."""

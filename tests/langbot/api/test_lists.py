@@ -59,5 +59,5 @@ def test_a_list_asks_the_same_few_questions(
     for _ in range(count):
         AgentFactory.create(workspace=workspace)
     api_client.get(AGENTS)  # notes the token's use
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(4):
         assert len(api_client.get(AGENTS).json()["results"]) == count

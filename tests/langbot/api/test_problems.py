@@ -90,6 +90,7 @@ def test_bodies_that_are_no_object_or_cannot_be_stored_are_400(api_client, body)
         {"runner_config": {"x": "y" * 300_000}},
         {"event_types": "message.received"},
         {"event_types": [1, {}]},
+        {"event_types": [0]},
         {"session_scope": "planet"},
         {"state_policy": {"scopes": ["galaxy"]}},
         {"delivery_policy": {"unknown": 1}},

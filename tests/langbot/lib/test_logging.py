@@ -1,13 +1,10 @@
 import datetime
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from langbot.lib.logging import DailyFileHandler
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -100,89 +97,16 @@ except ValueError:
         assert "s3cr3t" not in written
 
 
-def record(text):
-    return logging.LogRecord("test", logging.INFO, "", 0, text, None, None)
-
-
-@pytest.fixture
-def handler(tmp_path):
-    handler = DailyFileHandler(tmp_path / "logs", max_bytes=100)
-    yield handler
-    handler.close()
-
-
-def test_nothing_is_made_before_the_first_record(handler):
-    assert not handler.directory.exists()
-    handler.handle(record("x"))
-    assert only_file(handler.directory).read_text() == "x\n"
-
-
-def test_a_full_file_is_rotated_and_five_are_kept(handler):
-    for number in range(20):
-        handler.handle(record(f"{number:>59}"))
-    names = sorted(path.name for path in handler.directory.glob("langbot-*"))
-    current = only_file(handler.directory)
-    assert names == [
-        current.name,
-        *(f"{current.name}.{number}" for number in range(1, 6)),
-    ]
-    assert current.read_text().strip() == "19"
-    for number in range(1, 6):
-        older = current.with_name(f"{current.name}.{number}")
-        assert older.read_text().strip() == str(19 - number)
-
-
-def test_a_long_record_is_written_whole(handler):
-    handler.handle(record("y" * 5000))
-    assert only_file(handler.directory).read_text() == "y" * 5000 + "\n"
-
-
-def test_the_file_changes_at_local_midnight(handler, monkeypatch):
-    class Clock(datetime.date):
-        now = datetime.date(2026, 3, 1)
-
-        @classmethod
-        def today(cls):
-            return cls.now
-
-    monkeypatch.setattr("langbot.lib.logging.datetime.date", Clock)
-    handler.handle(record("before"))
-    Clock.now = datetime.date(2026, 3, 2)
-    handler.handle(record("after"))
-    found = {path.name: path.read_text() for path in handler.directory.glob("*.log")}
-    assert found == {
-        "langbot-2026-03-01.log": "before\n",
-        "langbot-2026-03-02.log": "after\n",
-    }
-
-
-def test_a_removed_file_is_made_again(handler):
-    handler.handle(record("one"))
-    only_file(handler.directory).unlink()
-    handler.handle(record("two"))
-    assert only_file(handler.directory).read_text() == "two\n"
-
-
-WRITER = """
-import logging, sys
-from langbot.lib.logging import DailyFileHandler
-handler = DailyFileHandler(sys.argv[1], max_bytes=20_000, backups=1000)
-for number in range(2000):
-    text = f"{sys.argv[2]}:{number}:" + "z" * 50
-    handler.handle(logging.LogRecord("t", 20, "", 0, text, None, None))
+LOG_ANSWERS = """
+from django.http import HttpResponse, HttpRequest
+from django.utils.log import log_response
+for status in (404, 429, 500):
+    log_response("%s", status, response=HttpResponse(status=status), request=None)
 """
 
 
-def test_processes_share_a_directory_and_lose_nothing(tmp_path):
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, str(n)], cwd=ROOT)
-        for n in range(4)
-    ]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
-    files = list(tmp_path.glob("langbot-*"))
-    lines = [line for path in files for line in path.read_text().splitlines()]
-    assert all(line.endswith(":" + "z" * 50) for line in lines)
-    wrote = {line.rsplit(":", 1)[0] for line in lines}
-    assert wrote == {f"{n}:{number}" for n in range(4) for number in range(2000)}
-    assert len(lines) == 8000
-    assert max(path.stat().st_size for path in files) < 21_000
+def test_mistakes_of_callers_are_no_warnings(tmp_path):
+    prelude = "import django.conf; django.conf.settings.configure()\n"
+    result = run(tmp_path, prelude + LOG_ANSWERS)
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [("error", "500")]

@@ -239,5 +239,5 @@ def test_a_last_message_over_the_budget_does_not_complete(log, feed, settings):
 def test_a_file_that_is_not_kept_is_no_output(log, feed):
     feed("artifact.created", artifact_type="file", content_base64="eA==")
     feed("run.completed")
-    assert warnings(log) == ["unsupported_result"]
+    assert warnings(log) == ["artifact_refused"]
     assert log.ending.code == "runner.empty_output"

@@ -1,7 +1,9 @@
 """Only the holder of a claim writes, and the numbers it gets have no hole."""
 
+import random
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -49,7 +51,7 @@ def claim_of(run):
 def running(agent):
     run = queued_run(agent)
     claimed = claim_runs(uuid4(), [claim_of(run)])[run.pk]
-    return claimed.run, claimed.token
+    return AgentRun.objects.get(pk=claimed.run_id), claimed.token
 
 
 def deltas(run, token, count=1, **more):
@@ -210,3 +212,22 @@ def test_a_fenced_off_ending_promotes_nothing(agent):
     fresh, fresh_token = running(agent)
     written = write_batches([stale, deltas(fresh, fresh_token)])
     assert (set(written.last_seq), written.promoted) == ({fresh.pk}, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_of_overlapping_sets_never_wait_for_each_other_in_a_ring(agent):
+    """PostgreSQL ends one of two that do; SQLite has one writer."""
+    held = [running(agent) for _ in range(20)]
+    rounds = 60 if connection.vendor == "postgresql" else 5
+
+    def write(seed):
+        chosen = random.Random(seed)  # noqa: S311  an order, no secret
+        for _ in range(rounds):
+            some = chosen.sample(held, 15)
+            write_batches([deltas(run, token) for run, token in some])
+        return rounds
+
+    assert in_threads(*(partial(write, seed) for seed in range(3))) == [rounds] * 3
+    for run, _token in held:
+        run.refresh_from_db()
+        assert seqs(run) == list(range(1, run.last_seq + 1))

@@ -65,6 +65,57 @@ MODEL_CALL: dict[str, Any] = {
             None,
         ),
         ("history_page", [], {"limit": 50, "direction": "backward"}, {}, None),
+        (
+            "history_search",
+            ["天气"],
+            {
+                "query": "天气",
+                "filters": {"roles": [], "item_types": []},
+                "top_k": 10,
+            },
+            {"items": [], "total_count": 0, "query": "天气"},
+            None,
+        ),
+        (
+            "event_get",
+            ["e1"],
+            {"event_id": "e1"},
+            {"event_id": "e1", "event_type": "t", "source": "api"},
+            None,
+        ),
+        ("event_page", [], {"event_types": None, "limit": 50}, {}, None),
+        ("run_list", [], {"statuses": None, "conversation_id": None}, {}, None),
+        (
+            "run_events_page",
+            ["r2"],
+            {"target_run_id": "r2", "direction": "forward"},
+            {"items": [{"run_id": "r2", "sequence": 1, "type": "t"}]},
+            None,
+        ),
+        ("storage_get", ["k"], {"key": "k"}, {"value_base64": "dg=="}, "b'v'"),
+        ("storage_delete", ["k", "workspace"], {"key": "k"}, {}, "None"),
+        ("storage_keys", [], {}, {"keys": ["a", "b"]}, "['a', 'b']"),
+        (
+            "artifact_metadata",
+            ["f"],
+            {"artifact_id": "f"},
+            {"artifact_id": "f", "artifact_type": "file", "source": "runner"},
+            None,
+        ),
+        (
+            "artifact_read",
+            ["f"],
+            {"artifact_id": "f", "offset": 0, "limit": None},
+            {"artifact_id": "f", "content_base64": "dg=="},
+            None,
+        ),
+        (
+            "artifact_read_range",
+            ["f", 5],
+            {"offset": 5, "length": 65_536},
+            {"artifact_id": "f", "content_base64": "dg=="},
+            None,
+        ),
         ("call", ["vendor_action", {"x": 1}], {"x": 1}, {"y": 2}, "{'y': 2}"),
     ],
 )
@@ -72,7 +123,13 @@ async def test_a_call_asks_and_returns_as_the_wire_says(
     side, name, args, data, reply, result
 ):
     seq_id, request = await call(side, name, *args)
-    assert request.action == (args[0] if name == "call" else name)
+    actions = {
+        "call": args[:1],
+        "storage_get": ["get_plugin_storage"],
+        "storage_delete": ["delete_workspace_storage"],
+        "storage_keys": ["get_plugin_storage_keys"],
+    }
+    assert [request.action] == actions.get(name, [name])
     assert data.items() <= request.data.items()
     await side.answer(request, reply)
     state, end = await side.results(seq_id)
@@ -106,6 +163,12 @@ async def test_a_refusal_reaches_the_runner_with_its_fields(side):
         ("invoke_llm", ["m1", MESSAGES], {"message": {"content": 5}}),
         ("state_list", [], {"keys": None}),
         ("history_page", [], {"items": [{}]}),
+        ("history_search", ["x"], {"items": []}),
+        ("event_get", ["e"], {}),
+        ("run_list", [], {"items": [{}]}),
+        ("storage_get", ["k"], {"value_base64": 5}),
+        ("storage_keys", [], {}),
+        ("artifact_read", ["f"], {"artifact_id": "f", "content_base64": "x"}),
     ],
 )
 async def test_a_malformed_answer_is_a_typed_error(side, name, args, reply):
@@ -125,6 +188,34 @@ async def test_answers_may_come_in_any_order(side):
         if frame.data.get("type") == "state.updated":
             values[frame.seq_id] = frame.data["data"]["value"]
     assert values == {seq_id: repr(request.data["key"]) for seq_id, request in calls}
+
+
+async def test_stored_bytes_are_sent_as_base64():
+    sent: dict[str, Any] = {}
+
+    class Recorder(NoCaller):
+        async def call(self, action, data, seconds):
+            sent.update(data, action=action)
+            return {}
+
+    await HostApi("r", Recorder()).storage_set("k", b"\xff", "workspace")
+    assert (sent["action"], sent["value_base64"]) == ("set_workspace_storage", "/w==")
+
+
+async def test_a_file_is_read_part_by_part():
+    parts = {0: ("YQ==", True), 1: ("Yg==", False)}
+
+    class Reader(NoCaller):
+        async def call(self, action, data, seconds):
+            content, has_more = parts[data["offset"]]
+            return {
+                "artifact_id": "f",
+                "content_base64": content,
+                "has_more": has_more,
+            }
+
+    api = HostApi("r", Reader())
+    assert [part async for part in api.artifact_chunks("f")] == [b"a", b"b"]
 
 
 async def start_stream(side, **config):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_the_plugin_process_never_loads_django():
 
 async def test_it_hosts_what_ships_and_what_is_named_and_stops_on_sigterm(host, start):
     named = f"{SAMPLES}.Talker, tests.runners.sdk.broken_runner.Broken, no.such.Thing"
-    process = await start(LANGBOT_RUNNERS=named)
+    process = await start(LANGBOT_RUNNERS=named, LOG_JSON="true")
     sides = [await host.accepted() for _ in range(3)]
     containers = [await side.handshake() for side in sides]
     names = [c["manifest"]["manifest"]["metadata"]["name"] for c in containers]
@@ -182,3 +183,13 @@ def test_runners_of_one_plugin_share_a_connection():
 def test_a_runner_is_selected_by_any_of_its_names(name):
     (runner,) = select(load_runners(SHIPPED), [name])
     assert runner.plugin == "echo"
+
+
+async def test_lines_look_like_those_of_the_host(host, start, unused_tcp_port):
+    process = await start(RUNTIME_WS_URL=f"ws://127.0.0.1:{unused_tcp_port}/x")
+    await asyncio.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), 10)
+    first = errors.decode().splitlines()[0]
+    line = r"[-\d]+T[:.\d]+Z \[warning  \] plugin not connected +\[runners.sdk.host\] "
+    assert re.match(line + "plugin=langbot/", first), first

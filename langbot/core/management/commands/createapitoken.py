@@ -7,8 +7,9 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from langbot.core.audit import command_author
 from langbot.core.models import Workspace
-from langbot.core.tokens import create_api_token
+from langbot.core.tokens import issue_api_token
 
 
 class Command(BaseCommand):
@@ -29,10 +30,11 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['user']}.")
         workspace = find_workspace(options["workspace"])
         days = options["days"]
-        _, token = create_api_token(
+        _, token = issue_api_token(
             user,
             workspace,
             options["label"],
+            author=command_author("createapitoken"),
             scopes=options["scope"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
         )

@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from agents.registry.tokens import create_plugin_token
+from langbot.core.audit import command_author, record_change
 from langbot.core.management.commands.createapitoken import find_workspace
 
 PLUGIN_NAME = re.compile(r"\A(\*|[^/\s:*]+/[^/\s:*]+)\Z")
@@ -35,7 +37,9 @@ class Command(BaseCommand):
                 raise CommandError(f"{plugin} is not AUTHOR/NAME.")
         everywhere = options["all_workspaces"]
         workspace = None if everywhere else find_workspace(options["workspace"])
-        _, token = create_plugin_token(
-            options["name"], workspace=workspace, plugins=options["plugin"]
-        )
+        with transaction.atomic():
+            row, token = create_plugin_token(
+                options["name"], workspace=workspace, plugins=options["plugin"]
+            )
+            record_change(command_author("createplugintoken"), row, {})
         self.stdout.write(token)

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from langbot.core.audit import command_author, record_host_act
 from langbot.core.retention import purge_all
 
 
@@ -11,5 +12,8 @@ class Command(BaseCommand):
     help = "Deletes everything whose time is over."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        for name, count in purge_all().items():
+        removed = purge_all()
+        if any(removed.values()):
+            record_host_act(command_author("prune"), "pruned", removed)
+        for name, count in removed.items():
             self.stdout.write(f"{name}: {count}")

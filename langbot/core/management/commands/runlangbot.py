@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from langbot import launch
 from langbot.env import read_environment
@@ -17,4 +17,10 @@ class Command(BaseCommand):
         launch.add_arguments(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if not (launch.PROJECT / "manage.py").exists():
+            message = (
+                "runlangbot starts the host's own project. "
+                "Start web, worker and plugins of yours (docs/embedding.md)."
+            )
+            raise CommandError(message)
         launch.become_supervisor(read_environment(), options["host"], options["port"])

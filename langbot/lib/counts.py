@@ -1,0 +1,42 @@
+"""How many rows a table has, without reading them."""
+
+from typing import Any
+
+from django.db import connections
+from django.db.models import QuerySet
+
+EXACT_ROWS = 10_000  # counted up to here; beyond it people need no exact number
+
+
+def roughly(rows: QuerySet[Any]) -> int:
+    """Return a count that costs at most `EXACT_ROWS` index entries.
+
+    A narrowed query is counted that far. A whole table is estimated: by PostgreSQL's
+    statistics, else by its span of keys, since logs lose rows only at the old end.
+    """
+    if rows.query.where or rows.query.distinct:
+        return rows.order_by()[:EXACT_ROWS].count()
+    return _from_statistics(rows) or _span(rows)
+
+
+def _from_statistics(rows: QuerySet[Any]) -> int:
+    """Return PostgreSQL's estimate; 0 where there is none or the table is small."""
+    connection = connections[rows.db]
+    if connection.vendor != "postgresql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+            [connection.ops.quote_name(rows.model._meta.db_table)],
+        )
+        estimate = int(cursor.fetchone()[0])
+    return estimate if estimate > EXACT_ROWS else 0
+
+
+def _span(rows: QuerySet[Any]) -> int:
+    newest = rows.order_by("-pk").values_list("pk", flat=True).first()
+    oldest = rows.order_by("pk").values_list("pk", flat=True).first()
+    return 0 if newest is None or oldest is None else int(newest) - int(oldest) + 1
+
+
+__all__ = ["EXACT_ROWS", "roughly"]

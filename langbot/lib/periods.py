@@ -1,0 +1,53 @@
+"""Lists narrowed by time, as ranges of keys.
+
+Keys grow with time, so that a range of them goes with the index of any other filter.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from langbot.lib.admin import DropdownFilter
+
+_PERIODS: dict[str, tuple[timedelta, Any]] = {
+    "hour": (timedelta(hours=1), _("Last hour")),
+    "day": (timedelta(days=1), _("Last 24 hours")),
+    "week": (timedelta(days=7), _("Last 7 days")),
+    "month": (timedelta(days=30), _("Last 30 days")),
+}
+
+
+class PeriodFilter(DropdownFilter):
+    """Rows made since a time."""
+
+    title = _("period")
+    parameter_name = "period"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [(name, text) for name, (_span, text) in _PERIODS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        period = _PERIODS.get(self.value() or "")
+        if period is None:
+            return queryset
+        first = first_key_since(queryset.model, datetime.now(UTC) - period[0])
+        return queryset.none() if first is None else queryset.filter(pk__gte=first)
+
+
+def first_key_since(model: type[Model], moment: datetime) -> int | None:
+    """Return the key of the first row made since then; None when there is none.
+
+    Public ids are UUIDv7: the smallest one of a moment finds the row by their index.
+    """
+    smallest = UUID(int=int(moment.timestamp() * 1000) << 80)
+    rows = model._default_manager.filter(public_id__gte=smallest)
+    keys = rows.order_by("public_id").values_list("pk", flat=True)
+    found: int | None = keys.first()
+    return found
+
+
+__all__ = ["PeriodFilter", "first_key_since"]

@@ -1,0 +1,140 @@
+"""Every page, in light and dark, by axe-core: nothing serious, nothing critical."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import browser_page, log_in
+from tests.support.host import RunningHost
+from tests.support.host_rows import set_agent
+from tests.support.npm import npm_package
+from tests.support.pages import admin_pages
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(900)]
+AXE_VERSION = "4.14.1"
+GRAVE = ("serious", "critical")
+# What is not ours to change, with the reason: {"rule", "selector", "reason"}.
+KNOWN = json.loads(
+    (Path(__file__).parents[1] / "data" / "accessibility.json").read_text()
+)
+# Only colours differ in the dark: the other rules have spoken by then.
+RULES_OF_COLOUR = ["color-contrast", "link-in-text-block"]
+ASK_AXE = """async rules => {
+  const options = {resultTypes: ['violations'], ...(rules && {runOnly: rules})};
+  const found = await axe.run(document, options);
+  return found.violations.map(({id, impact, help, nodes}) => ({id, impact, help,
+    nodes: nodes.map(({target, html, failureSummary}) =>
+      ({target: target.join(' '), html: html.slice(0, 200), why: failureSummary}))}));
+}"""
+OPEN_PAGES = [
+    "/admin/login/",
+    "/chat/web/",
+    "/problems/not_found/",
+    "/problems/never_heard_of_it/",
+    "/no/such/page/",
+]
+WITHOUT_A_MODEL = {
+    "runner_id": "plugin:langbot/local-agent/default",
+    "runner_config": {},
+}
+SAID = "a **bold** word, a [link](https://example.org), `code` and\n\n- a list"
+
+
+@pytest.fixture(scope="module")
+def lively_host():
+    """A host with a row of every model, and runs that really happened."""
+    with RunningHost() as host:
+        host.make_agent("broken", "plugin:langbot/echo/default")
+        host.inside(set_agent, slug="broken", columns=WITHOUT_A_MODEL)
+        for agent in ("echo", "assistant"):
+            host.ask(SAID, agent)
+        host.wait_run(host.send("hello", "broken"))
+        yield host
+
+
+@pytest.fixture(scope="module")
+def axe():
+    """The text of axe-core."""
+    return (npm_package("axe-core", AXE_VERSION) / "axe.min.js").read_text()
+
+
+@pytest.fixture
+def page(chromium_path):
+    # Nothing may be half faded in when its colours are looked at.
+    with browser_page(chromium_path, reduced_motion="reduce") as page:
+        yield page
+
+
+def grave_problems(page, axe, path):
+    """What axe-core finds on a page, in light and then in dark."""
+    dress(page, dark=False)
+    page.evaluate(axe)
+    found = [("light", one) for one in page.evaluate(ASK_AXE, None)]
+    dress(page, dark=True)
+    found += [("dark", one) for one in page.evaluate(ASK_AXE, RULES_OF_COLOUR)]
+    return [
+        f"{path} ({theme}) {one['id']}: {node['html']}\n  {node['why']}"
+        for theme, one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+        if not is_known(page, one["id"], node["target"])
+    ]
+
+
+def dress(page, *, dark):
+    """Choose a theme as a person does: by the system, and by the admin's switch."""
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    page.evaluate(
+        "dark => document.documentElement.classList.toggle('dark', dark)", dark
+    )
+
+
+def is_known(page, rule, target):
+    matches = "([target, known]) => !!document.querySelector(target)?.closest(known)"
+    return any(
+        page.evaluate(matches, [target, one["selector"]])
+        for one in KNOWN
+        if one["rule"] == rule
+    )
+
+
+def is_page(answer):
+    """Say whether an address gave a page; acts that take POST only do not."""
+    kind = answer.headers.get("content-type", "")
+    return answer.status in {200, 404} and kind.startswith("text/html")
+
+
+def check(page, axe, host, paths):
+    """Open the paths; returns how many were pages, and what is wrong with them."""
+    problems, count = [], 0
+    for path in paths:
+        answer = page.goto(host.url + path)
+        if is_page(answer):
+            count += 1
+            problems += grave_problems(page, axe, path)
+        else:
+            assert answer.status in {200, 403, 405}, f"{path}: {answer.status}"
+    return count, problems
+
+
+def test_admin_is_for_everybody(lively_host, page, axe):
+    log_in(page, lively_host.url, lively_host.secrets)
+    paths = lively_host.inside(admin_pages)
+    count, problems = check(page, axe, lively_host, paths)
+    assert count > 90
+    assert not problems, "\n".join(problems)
+
+
+def test_pages_without_a_login_are_for_everybody(lively_host, page, axe):
+    count, problems = check(page, axe, lively_host, OPEN_PAGES)
+    assert count == len(OPEN_PAGES)
+    assert not problems, "\n".join(problems)
+
+
+def test_api_docs_are_for_everybody(lively_host, page, axe):
+    log_in(page, lively_host.url, lively_host.secrets)
+    page.goto(lively_host.url + "/api/v1/docs/")
+    page.locator(".opblock").first.wait_for()
+    problems = grave_problems(page, axe, "/api/v1/docs/")
+    assert not problems, "\n".join(problems)

@@ -1,0 +1,5 @@
+from django.contrib.admin import AdminSite
+
+
+class OfficeSite(AdminSite):
+    site_header = "The shop's office"

@@ -1,0 +1,102 @@
+"""Host calls of a run, made as the worker makes them: by handler, against a snapshot.
+
+Whether a call reaches its handler at all (other sockets, ended runs) is asked in
+tests/contract; here it is what a handler answers and refuses.
+"""
+
+from itertools import count
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+
+from agents.models import AgentBinding, RunnerDescriptor
+from langbot.lib.db import DatabaseExecutor
+from runners.engine.snapshot import freeze, load_runs
+from runners.host_api.calls import HostCall
+from runners.host_api.dispatch import HANDLERS
+from runners.ledger.journal import CallKey
+from runners.protocol.errors import ProtocolError
+from tests.factories import AgentFactory
+from tests.runners.admin_rows import make_run
+
+EVERYTHING = {
+    "history": ["page", "search"],
+    "events": ["get", "page"],
+    "storage": ["plugin", "workspace"],
+}
+_seq_ids = count(1)
+
+
+class Inline(DatabaseExecutor):
+    """The engine's executor, on the test's own thread and connection."""
+
+    def __init__(self):
+        super().__init__("inline")
+
+    async def __call__(self, function, /, *args, **kwargs):
+        return await sync_to_async(function)(*args, **kwargs)
+
+
+class Caller:
+    """One run, and what its plugin gets for a call."""
+
+    def __init__(self, run):
+        (self.run,) = load_runs([run.pk])
+        self.facts = freeze(self.run)
+
+    def __call__(self, action, seq_id=None, **data):
+        number = next(_seq_ids) if seq_id is None else seq_id
+        key = CallKey(self.run.pk, 1, number, action)
+        return async_to_sync(HANDLERS[action])(
+            HostCall(self.facts, data, Inline(), key)
+        )
+
+    def refused(self, action, **data):
+        """Return the code of the error."""
+        with pytest.raises(ProtocolError) as caught:
+            self(action, **data)
+        return caught.value.code
+
+
+@pytest.fixture
+def caller_of(workspace):
+    """Make a run of a new agent, or another one of a run's conversation."""
+
+    def make(
+        permissions=EVERYTHING,
+        kind="Runner",
+        plugin="acme/helper",
+        binding=None,
+        place=workspace,
+        beside=None,
+        **policy,
+    ):
+        number = next(_seq_ids)
+        runner = RunnerDescriptor.objects.create(
+            runner_id=f"plugin:{plugin}/r{number}",
+            plugin=plugin,
+            kind=kind,
+            permissions=permissions,
+        )
+        granted = {"workspace_storage": True, **policy}
+        agent = AgentFactory.create(
+            workspace=place, runner_id=runner.runner_id, resource_policy=granted
+        )
+        fields: dict[str, Any] = {
+            "status": "running" if beside is None else "completed"
+        }
+        if binding is not None:
+            fields["binding"] = AgentBinding.objects.create(
+                agent=agent, scope="workspace", resource_policy=binding
+            )
+        if beside is not None:
+            fields["conversation"] = beside.run.conversation
+        return Caller(make_run(agent, **fields))
+
+    return make
+
+
+@pytest.fixture
+def caller(caller_of):
+    return caller_of()
