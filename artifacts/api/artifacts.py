@@ -142,8 +142,8 @@ class ArtifactViewSet(
             OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One.")
         ],
         responses={
-            (200, "application/octet-stream"): OpenApiTypes.BINARY,
-            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            (200, "*/*"): OpenApiTypes.BINARY,
+            (206, "*/*"): OpenApiTypes.BINARY,
         },
     )
     @action(detail=True)

@@ -12,7 +12,7 @@ from langbot.lib.codes import explain
 from langbot.lib.markdown import markdown_html
 from langbot.lib.periods import PeriodFilter
 from runners.admin.display import TimedList, run_badge
-from runners.admin.filters import BotFilter
+from runners.admin.filters import BotFilter, KindFilter
 from runners.admin.search import IdSearch, conversations_named
 from runners.choices import QueuedStatus, Role
 from runners.models import Conversation, TranscriptItem
@@ -26,7 +26,7 @@ _WAITING = 50
 class ConversationAdmin(IdSearch, look.RecordAdmin, TimedList):
     Media = look.RecordMedia
     list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]
-    list_filter = ["kind", "workspace", BotFilter, PeriodFilter]
+    list_filter = [KindFilter, "workspace", BotFilter, PeriodFilter]
     list_filter_submit = True
     list_select_related = ["workspace"]
     search_fields = ["public_id"]

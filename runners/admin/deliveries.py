@@ -27,7 +27,7 @@ from runners.admin.display import (
     with_bots,
 )
 from runners.admin.exports import Column, Exports
-from runners.admin.filters import BotFilter
+from runners.admin.filters import BotFilter, StatusFilter
 from runners.admin.search import IdSearch, deliveries_named
 from runners.choices import DeliveryStatus
 from runners.models import Delivery
@@ -100,7 +100,7 @@ def _time(text: Any) -> str:
 class DeliveryAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotColumn):
     Media = look.RecordMedia
     list_display = ["at", "state", "bot", "place", "run_link", "attempts", "last_error"]
-    list_filter = ["status", BotFilter, PeriodFilter]
+    list_filter = [StatusFilter, BotFilter, PeriodFilter]
     list_filter_submit = True
     search_fields = ["public_id"]
     search_help_text = _(

@@ -23,7 +23,7 @@ from runners.admin.display import (
     with_bots,
 )
 from runners.admin.exports import Column, Exports
-from runners.admin.filters import BotFilter
+from runners.admin.filters import BotFilter, OutcomeFilter
 from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, events_named
 from runners.choices import EventOutcome
@@ -63,7 +63,7 @@ def _id_of(row: Any) -> str:
 class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotColumn):
     Media = look.RecordMedia
     list_display = ["at", "type", "sender", "input_summary", "result", "outcome_reason"]
-    list_filter = ["outcome", BotFilter, PeriodFilter]
+    list_filter = [OutcomeFilter, BotFilter, PeriodFilter]
     list_filter_submit = True
     search_fields = ["public_id"]
     search_help_text = _("A whole event type, event id or id.")

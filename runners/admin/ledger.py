@@ -17,6 +17,7 @@ from langbot.lib import admin as look
 from langbot.lib.conf import limits
 from runners.admin.acts import Acts
 from runners.admin.display import TimedList, document, link_to
+from runners.admin.filters import StatusFilter
 from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, calls_named, queued_named
 from runners.choices import LIVE, QueuedStatus
@@ -42,7 +43,7 @@ _TONES: dict[str, str] = {
 class QueuedMessageAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
     Media = look.RecordMedia
     list_display = ["at", "state", "said", "position", "agent", "conversation", "run"]
-    list_filter = ["status"]
+    list_filter = [StatusFilter]
     list_select_related = ["event", "agent", "conversation", "run"]
     search_fields = ["public_id"]
     search_help_text = _("The whole id of a message, event or conversation.")

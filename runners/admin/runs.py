@@ -29,7 +29,7 @@ from runners.admin.display import (
     seconds_between,
 )
 from runners.admin.exports import Column, Exports
-from runners.admin.filters import AgentFilter, BotFilter, LabelFilter
+from runners.admin.filters import AgentFilter, BotFilter, LabelFilter, StatusFilter
 from runners.admin.run_page import (
     RAW,
     context_of,
@@ -141,7 +141,7 @@ class AgentRunAdmin(Acts, Exports, IdSearch, look.RecordAdmin, RunTable):
 
     form = NotesForm
     list_display = ["at", "state", "agent", "said", "took", "problem", "shown_labels"]
-    list_filter = ["status", AgentFilter, BotFilter, PeriodFilter, LabelFilter]
+    list_filter = [StatusFilter, AgentFilter, BotFilter, PeriodFilter, LabelFilter]
     list_select_related = ["agent", "event"]
     list_filter_submit = True
     search_fields = ["public_id"]

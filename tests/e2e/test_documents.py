@@ -47,10 +47,17 @@ def type_in(tmp_path):
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        # By it the settings of tests know a process of this test (tests/environment.py).
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=tmp_path,
-            env={**environment, "PATH": path, "LANG": "C.UTF-8"},
+            env={
+                **environment,
+                "PATH": path,
+                "LANG": "C.UTF-8",
+                "PYTEST_XDIST_WORKER": worker,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

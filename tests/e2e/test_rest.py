@@ -26,7 +26,7 @@ def own_host():
 def test_the_five_documented_calls(own_host, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    section = DOCUMENT.read_text().split("## Five calls")[1]
+    section = DOCUMENT.read_text().split("## Five calls")[1].split("\n## ")[0]
     (script,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     (tmp_path / "data").mkdir()
     secrets = json.dumps(own_host.secrets)
