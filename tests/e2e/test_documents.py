@@ -47,7 +47,7 @@ def type_in(tmp_path):
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
-        # By it the settings of tests know a process of this test (tests/environment.py).
+        # By it tests/environment.py knows a process of this test.
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script],
