@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check tests bench chaos fuzz screenshots messages clean
+.PHONY: help run test check tests bench large chaos fuzz screenshots messages clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -41,6 +41,9 @@ check: $(VENV)/dev.stamp ## Style, types, layers, templates, migrations, message
 
 tests: $(VENV)/dev.stamp ## The tests; TESTS="-m slow -k adopt" selects
 	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+large: $(VENV)/dev.stamp ## Lists over a million runs: queries and times of every page
+	LANGBOT_LARGE_ROWS=1000000 $(BIN)/python -m pytest -s tests/runners/test_admin_large.py
 
 bench: $(VENV)/dev.stamp ## The benchmarks, as JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks

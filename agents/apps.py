@@ -22,5 +22,7 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         from agents.registry.connections import purge_gone
         from langbot.core import retention
+        from langbot.lib import sealed
 
         retention.register("plugin connections", purge_gone)
+        sealed.register("langbot_agents.Agent", "runner_config", "$secret")

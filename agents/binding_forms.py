@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from agents.bindings import check_binding
-from agents.choices import ModelKind
+from agents.choices import BindingScope, ModelKind
 from agents.forms import DELIVERY_AMBIGUOUS, STATE_SCOPES
 from agents.models import AgentBinding
 from agents.policies import DeliveryPolicy
@@ -26,8 +26,24 @@ _FLAGS = ("plugin_storage", "workspace_storage", "artifacts")
 class BindingForm(ConflictForm):
     """A binding; what the service would refuse is shown at its field."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            # What most people bind an agent to.
+            self.initial = {"scope": BindingScope.BOT, **self.initial}
+
     class Meta:
         model = AgentBinding
+        labels = {"scope_ref": gettext_lazy("Bot")}
+        help_texts = {
+            "scope": gettext_lazy("Whose events lead to the agent."),
+            "scope_ref": gettext_lazy(
+                "For “one bot”: its slug, as the list suggests it. Otherwise empty."
+            ),
+            "priority": gettext_lazy(
+                "The higher one wins where two bindings match equally well."
+            ),
+        }
         fields = [
             "agent",
             "scope",
@@ -220,7 +236,9 @@ class BindingPageForm(BindingForm):
 
     def _state_policy(self) -> dict[str, Any] | None:
         given = self.cleaned_data
-        policy: dict[str, Any] = {}
+        stored = self.instance.state_policy or {}
+        known = {"enabled", "scopes"}
+        policy = {name: value for name, value in stored.items() if name not in known}
         if given["stateless"]:
             policy["enabled"] = False
         if given["only_scopes"]:

@@ -21,17 +21,21 @@ EVENT_PATTERN = r"^[\w.*?:-]+$"  # what people may write; JSON Schema reads it t
 LONGEST_PATTERN = 200  # compared; longer ones (only filters are) count as overlapping
 
 
-def save_binding(binding: AgentBinding, *, author: str = "") -> AgentBinding:
+def save_binding(
+    binding: AgentBinding, *, author: str = "", was: Mapping[str, Any] | None = None
+) -> AgentBinding:
     """Check and save a binding with an audit entry; raises ValidationError.
 
-    Safe to call concurrently: of two bindings that tie, one is refused.
+    Safe to call concurrently: of two bindings that tie, one is refused. `was` is its
+    state for the entry, where this transaction has touched the row already.
     """
     with transaction.atomic():
         _lock_scope(binding)
         check_binding(binding)
         stored = AgentBinding.objects.filter(pk=binding.pk).first()
         binding.save()
-        before, after = changes(state_of(stored) if stored else {}, state_of(binding))
+        old = was or (state_of(stored) if stored else {})
+        before, after = changes(old, state_of(binding))
         action = "changed" if stored else "created"
         record_act(author, action, binding, before=before, after=after)
     return binding
@@ -82,12 +86,21 @@ def may_tie(one: AgentBinding, two: AgentBinding) -> bool:
     )
 
 
-def _lock_scope(binding: AgentBinding) -> None:
-    # Workspaces come first in the lock order; global bindings concern all of them.
+def lock_places(workspace_id: int | None = None) -> None:
+    """Wait for whoever changes bindings of a workspace, or of any; in a transaction.
+
+    The order of locks is workspaces, agents, bindings: who holds a row of an agent or
+    of a binding before it saves a binding has called this before.
+    """
     workspaces = Workspace.objects.all()
-    if binding.scope != BindingScope.GLOBAL:
-        workspaces = workspaces.filter(pk=binding.agent.workspace_id)
+    if workspace_id is not None:
+        workspaces = workspaces.filter(pk=workspace_id)
     lock_rows(workspaces)
+
+
+def _lock_scope(binding: AgentBinding) -> None:
+    is_global = binding.scope == BindingScope.GLOBAL  # it concerns all of them
+    lock_places(None if is_global else binding.agent.workspace_id)
 
 
 def _rivals(binding: AgentBinding) -> QuerySet[AgentBinding]:

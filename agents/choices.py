@@ -33,3 +33,28 @@ class ConnectionStatus(models.TextChoices):
     ONLINE = "online", _("online")
     REFUSED = "refused", _("refused")
     OFFLINE = "offline", _("offline")
+
+
+class RunnerRisk(models.TextChoices):
+    """What a runner could do to the machine that it runs on (LB-161)."""
+
+    ORDINARY = "ordinary", _("ordinary")
+    HARNESS = "harness", _("executes code")
+
+
+class BuildStatus(models.TextChoices):
+    """A version of a package: waiting → building → ready | failed; ready → removed."""
+
+    WAITING = "waiting", _("waits to be built")
+    BUILDING = "building", _("is being built")
+    READY = "ready", _("built")
+    FAILED = "failed", _("not built")
+    REMOVED = "removed", _("removed")
+
+
+class ProcessStatus(models.TextChoices):
+    """What the process of a package does, as its supervisor last saw it."""
+
+    STOPPED = "stopped", _("stopped")
+    RUNNING = "running", _("running")
+    RESTARTING = "restarting", _("restarts soon")

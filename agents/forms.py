@@ -138,6 +138,7 @@ class AgentForm(GrowingForm):
         "resource_artifacts": ("resource_policy", "artifacts"),
         "state_enabled": ("state_policy", "enabled"),
         "state_scopes": ("state_policy", "scopes"),
+        "state_expire": ("state_policy", "expire_seconds"),
         "delivery_reply": ("delivery_policy", "reply"),
         "delivery_streaming": ("delivery_policy", "streaming"),
         "delivery_maximum": ("delivery_policy", "maximum_message_size"),
@@ -183,6 +184,14 @@ class AgentForm(GrowingForm):
         widget=forms.CheckboxSelectMultiple,
         choices=STATE_SCOPES,
     )
+    state_expire = forms.IntegerField(
+        label=_("Conversations begin anew after"),
+        min_value=0,
+        max_value=2**31 - 1,
+        help_text=_(
+            "Seconds of silence after which the agent sees nothing of before; 0: never."
+        ),
+    )
     delivery_reply = _yes(
         _("Send replies"), _("Off: runs are recorded, nothing is sent.")
     )
@@ -223,6 +232,12 @@ class AgentForm(GrowingForm):
             "event_types",
             "session_scope",
         ]
+        help_texts = {
+            "slug": _("Its short name in addresses, in REST and in commands."),
+            "session_scope": _(
+                "Who shares a history: everyone of a group, or each person apart."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -269,13 +284,15 @@ class AgentForm(GrowingForm):
             self.add_setting_errors(error.message_dict)
 
     def _chosen(self) -> dict[str, Any]:
-        """Return the settings without those that were neither stored nor touched."""
+        """Return what was stored, touched or proposed, and no untouched defaults."""
         same = self.initial.get("runner_id") == self.instance.runner_id
         stored = self.instance.runner_config if same else {}
         return {
             name: value
             for name, value in self.settings().items()
-            if name in stored or PREFIX + name in self.changed_data
+            if name in stored
+            or PREFIX + name in self.changed_data
+            or getattr(self.fields[PREFIX + name], "proposed", False)
         }
 
     def _unshown(self) -> dict[str, Any]:

@@ -11,13 +11,19 @@ from pydantic import BaseModel
 from pydantic import ValidationError as PolicyError
 
 from agents.choices import BindingScope, SessionScope
+from agents.packages.models import PackageProcess, PackageVersion
 from agents.policies import (
     ApprovalPolicy,
     DeliveryPolicy,
     ResourcePolicy,
     StatePolicy,
 )
-from agents.registry.models import PluginConnection, PluginToken, RunnerDescriptor
+from agents.registry.models import (
+    Plugin,
+    PluginConnection,
+    PluginToken,
+    RunnerDescriptor,
+)
 from agents.resources.models import Model, ModelProvider
 from agents.resources.storage import PluginStorage
 from langbot.core.models import Workspace
@@ -206,6 +212,9 @@ __all__ = [
     "AgentVersion",
     "Model",
     "ModelProvider",
+    "PackageProcess",
+    "PackageVersion",
+    "Plugin",
     "PluginConnection",
     "PluginStorage",
     "PluginToken",

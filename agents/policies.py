@@ -1,5 +1,6 @@
 """What an agent may use and how it answers; a binding may only narrow it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,10 +33,14 @@ class ResourcePolicy(_Narrowable):
 
 
 class StatePolicy(_Narrowable):
-    """Which state scopes the runner may read and write (LB-11)."""
+    """Which state scopes the runner may read and write (LB-11).
+
+    After `expire_seconds` of silence a conversation begins anew (LB-103); 0: never.
+    """
 
     enabled: bool = True
     scopes: list[StateScope] = ["conversation", "actor"]
+    expire_seconds: int = Field(default=0, ge=0, le=2**31 - 1, strict=True)
 
 
 class DeliveryPolicy(BaseModel):
@@ -61,10 +66,21 @@ class ApprovalPolicy(BaseModel):
     ask: list[str] = []
 
 
+def expire_seconds(*policies: Mapping[str, Any] | None) -> int:
+    """Return the shortest time of stored state policies; 0 where none has one."""
+    given = [policy.get("expire_seconds") or 0 for policy in policies if policy]
+    return min(filter(None, given), default=0)
+
+
 def _both(mine: Any, theirs: Any) -> Any:
-    """Return what two flags or two lists of names allow; None allows all."""
+    """Return what two flags, times or lists of names allow; None allows all.
+
+    Of two times the shorter one counts, and 0 is none.
+    """
     if mine is None or theirs is None:
         return theirs if mine is None else mine
     if isinstance(mine, bool):
         return mine and theirs
+    if isinstance(mine, int):
+        return min(filter(None, (mine, theirs)), default=0)
     return [name for name in mine if name in theirs]

@@ -12,7 +12,12 @@ from django.db.models import PROTECT, ProtectedError, Q
 from django.utils.translation import gettext_lazy as _
 from pydantic import ValidationError as PolicyError
 
-from agents.bindings import check_binding, delete_binding, save_binding
+from agents.bindings import (
+    check_binding,
+    delete_binding,
+    lock_places,
+    save_binding,
+)
 from agents.config_secrets import (
     is_sealed,
     keep_masked,
@@ -157,6 +162,7 @@ def unarchive_agent(agent: Agent, *, author: str = "") -> Agent:
     Raises ValidationError when one of its bindings would now tie with another's.
     """
     with transaction.atomic():
+        lock_places()  # its bindings are compared with others of any workspace
         stored = _lock(agent)
         if stored is not None and stored.archived_at is not None:
             latest = stored.versions.filter(number=stored.version).first()

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
+from django.db import transaction
+
 from artifacts import blobs
 from artifacts.encoding import checked_type
 from artifacts.models import Artifact
 from artifacts.store import Named
+from langbot.core.audit import record_change
 from langbot.core.models import Workspace
 
 
@@ -29,18 +32,22 @@ def receive(chunks: Iterable[bytes], mime_type: str) -> Arrived:
     return Arrived(digest, size, checked_type(mime_type, first))
 
 
-def keep(
+def keep(  # noqa: PLR0913 - an artifact has this many independent facts (LB-92)
     workspace: Workspace,
     arrived: Arrived,
     *,
+    author: str,
     type: str = "",
     name: str = "",
     conversation: Named | None = None,
     expires_at: datetime | None = None,
 ) -> Artifact:
-    """Make an artifact of what has arrived; without a type it is `image` or `file`."""
+    """Make an artifact of what has arrived, with an audit entry.
+
+    Without a type it is `image` or `file`.
+    """
     is_image = arrived.mime_type.startswith("image/")
-    return Artifact.objects.create(
+    artifact = Artifact(
         workspace=workspace,
         type=type or ("image" if is_image else "file"),
         mime_type=arrived.mime_type,
@@ -52,3 +59,7 @@ def keep(
         conversation_id_ref=conversation.public_id if conversation else None,
         expires_at=expires_at,
     )
+    with transaction.atomic():
+        artifact.save()
+        record_change(author, artifact, {})
+    return artifact

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 
 from benchmarks.deployments import Deployment
+from benchmarks.event_stream import EventStreams
 from benchmarks.load import Load, LoadResult, RunTimes, drive
 from benchmarks.measure import Processes
 from benchmarks.plugins import RUNNERS, PluginPool
@@ -37,6 +37,7 @@ class OurHost:
         self._follow = follow
         self._plugins: PluginPool | None = None
         self._client: httpx2.AsyncClient | None = None
+        self._streams: EventStreams | None = None
 
     async def start(self) -> None:
         """Start the processes, connect the plugin, make an agent and its binding."""
@@ -47,6 +48,7 @@ class OurHost:
             timeout=_RUN_SECONDS,
             limits=httpx2.Limits(max_connections=None),
         )
+        self._streams = EventStreams(access.url, access.api_token)
         await self._wait_until(self._is_ready, "ready")
         socket_url = access.url.replace("http", "ws", 1) + "/ws/plugin/"
         self._plugins = PluginPool(self._plugin_kind, socket_url, access.plugin_token)
@@ -131,18 +133,13 @@ class OurHost:
     async def _stream_once(self, event: dict[str, Any]) -> RunTimes:
         began = time.perf_counter()
         first_delta, last = None, b""
-        headers = {"Accept": "text/event-stream"}
-        url = "/api/v1/events/"
-        async with self.client.stream(
-            "POST", url, json=event, headers=headers
-        ) as answer:
-            answer.raise_for_status()
-            async for last in _event_types(answer):
-                if first_delta is None and last == b"message.delta":
-                    first_delta = time.perf_counter() - began
-                if last in _TERMINAL_EVENTS:
-                    break
-        total = time.perf_counter() - began
+        assert self._streams is not None, "the host was not started"
+        total = 0.0
+        async for last in self._streams.follow(event):
+            if first_delta is None and last == b"message.delta":
+                first_delta = time.perf_counter() - began
+            if last in _TERMINAL_EVENTS:
+                total = time.perf_counter() - began
         return RunTimes(total, first_delta, last == b"run.completed")
 
     async def _poll_once(self, event: dict[str, Any]) -> RunTimes:
@@ -165,19 +162,11 @@ class OurHost:
             await self._plugins.close()
         if self._client is not None:
             await self._client.aclose()
+        if self._streams is not None:
+            await self._streams.close()
         await asyncio.to_thread(self._deployment.stop)
 
     def processes(self) -> Processes:
         """Return the host's processes by role, and those of the plugin."""
         plugins = [] if self._plugins is None else self._plugins.process_ids()
         return {**self._deployment.processes(), "plugin": plugins}
-
-
-async def _event_types(answer: httpx2.Response) -> AsyncIterator[bytes]:
-    """Yield the type of each server-sent event; the data is not even decoded."""
-    rest = b""
-    async for part in answer.aiter_bytes():
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            if line.startswith(b"event:"):
-                yield line[6:].strip()

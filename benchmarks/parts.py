@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benchmarks import host_calls as calls
 from benchmarks.deployments import DEPLOYMENTS, SERVICE
 from benchmarks.history import measure_in_process
 from benchmarks.load import Host, Load, LoadResult
@@ -158,10 +159,22 @@ async def history(hosts: Sequence[Host], plan: Plan) -> Results:
     }
 
 
+async def host_calls(hosts: Sequence[Host], plan: Plan) -> Results:
+    """Measure host calls from inside a runner of our own SDK, on a host of its own."""
+    ours = [host.name for host in hosts if host.name in DEPLOYMENTS]
+    return {
+        name: await asyncio.to_thread(
+            calls.measure_in_process, name, quick=plan.rounds == 1
+        )
+        for name in ours
+    }
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": throughput,
     "stream": stream,
     "latency": latency,
     "memory": waiting_memory,
     "history": history,
+    "host_calls": host_calls,
 }

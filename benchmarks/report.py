@@ -12,6 +12,13 @@ CPU_LIMIT_MICROSECONDS = 140
 LATENCY_LIMIT_SECONDS = 0.040
 WAITING_LIMIT_BYTES = 20 * 1024
 HISTORY_GROWTH_LIMIT = 2.0
+# Of a call's p50, measured from inside a runner; a search at 100,000 messages.
+CALL_LIMITS_SECONDS = {
+    "state_get": 0.003,
+    "history_page": 0.006,
+    "history_search": 0.015,
+}
+SEARCH_GROWTH_LIMIT = 3.0
 IDLE_LIMIT_BYTES = 350 * 2**20
 
 
@@ -48,6 +55,8 @@ def lines(results: Mapping[str, Any]) -> list[Line]:
             found += _memory(part)
         elif name == "history":
             found += _history(part)
+        elif name == "host_calls":
+            found += _host_calls(part)
     return found
 
 
@@ -106,6 +115,18 @@ def _history(part: Mapping[str, Any]) -> Iterator[Line]:
             yield Line(host, what, f"{page['newest'] * 1000:.1f} ms")
         kept = _at_most(host, found["growth"], HISTORY_GROWTH_LIMIT)
         yield Line(host, "history page growth", f"{found['growth']:.2f}x", None, kept)
+
+
+def _host_calls(part: Mapping[str, Any]) -> Iterator[Line]:
+    for host, found in part.items():
+        for times in found["calls"]:
+            for call, limit in CALL_LIMITS_SECONDS.items():
+                what = f"{call} p50 at {times['size']:,}"
+                kept = _at_most(host, times[call], limit)
+                yield Line(host, what, f"{times[call] * 1000:.2f} ms", None, kept)
+        growth = found["search_growth"]
+        kept = _at_most(host, growth, SEARCH_GROWTH_LIMIT)
+        yield Line(host, "history_search growth", f"{growth:.2f}x", None, kept)
 
 
 def _shown(host: str, ratio: float | None) -> float | None:

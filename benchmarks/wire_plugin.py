@@ -79,11 +79,11 @@ class WirePlugin(PluginSocket):
     async def _stream(self, request: Frame, deltas: int, host_calls: int) -> None:
         run_id = request["data"]["context"]["run_id"]
         calls = islice(cycle(_CALLS), host_calls)
-        before, after = _delta_frame(request["seq_id"], run_id)
+        before, between, after = _delta_frame(request["seq_id"], run_id)
         made = 0
         for number in range(1, deltas + 1):
             await self.send_text(
-                f'{before}"part {number:06d} of all, "{after}{number}}}}}'
+                f"{before}part {number:06d} of all, {between}{number}{after}"
             )
             while made < host_calls * number // deltas:
                 action, data = next(calls)
@@ -91,20 +91,23 @@ class WirePlugin(PluginSocket):
                 made += 1
 
 
-def _delta_frame(seq_id: int, run_id: str) -> tuple[str, str]:
-    """Return the JSON before the content and between it and the sequence number."""
-    chunk = {"role": "assistant", "is_final": False, "content": "#"}
-    data = _result(run_id, "message.delta", {"chunk": chunk}, 0)
-    sequence = data.pop("sequence")
+def _delta_frame(seq_id: int, run_id: str) -> tuple[str, str, str]:
+    """Return the JSON before the content, between it and the number, and the rest.
+
+    In the SDK's order and spelling.
+    """
+    chunk = {"role": "assistant", "content": "#", "is_final": False}
+    data = _result(run_id, "message.delta", {"chunk": chunk}, -1)
     frame: Frame = {
         "seq_id": seq_id,
         "code": 0,
         "message": "success",
+        "data": data,
         "chunk_status": "continue",
-        "data": data | {"sequence": sequence},
     }
-    before, _, after = json.dumps(frame).partition('"#"')
-    return before, after.removesuffix("0}}")
+    before, _, rest = json.dumps(frame).partition("#")
+    between, _, after = rest.partition("-1")
+    return before, between, after
 
 
 def _result(run_id: str, kind: str, data: Frame, sequence: int) -> Frame:
@@ -113,8 +116,8 @@ def _result(run_id: str, kind: str, data: Frame, sequence: int) -> Frame:
         "type": kind,
         "data": data,
         "usage": None,
-        "timestamp": None,
         "sequence": sequence,
+        "timestamp": None,
     }
 
 

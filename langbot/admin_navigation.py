@@ -3,22 +3,46 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import NoReverseMatch, reverse, reverse_lazy
+from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
-
-def _may_view(permission: str) -> Callable[[HttpRequest], bool]:
-    return lambda request: request.user.has_perm(permission)
+Names = tuple[str, str]  # a model's app and its own, as in the names of its pages
 
 
 def _page(title: Any, icon: str, app: str, model: str) -> dict[str, Any]:
+    return _item(title, icon, lambda: (app, model))
+
+
+def _item(title: Any, icon: str, names: Callable[[], Names]) -> dict[str, Any]:
+    """Return a link to a model's list; settings import this before any app is ready."""
     return {
         "title": title,
         "icon": icon,
-        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
-        "permission": _may_view(f"{app}.view_{model}"),
+        "link": lazy(lambda: _address(names()), str)(),
+        "permission": lambda request: _may_view(request, names()),
     }
+
+
+def _user_model() -> Names:
+    meta = get_user_model()._meta
+    return meta.app_label, str(meta.model_name)
+
+
+def _address(names: Names) -> str:
+    """Return where a model's list is; nothing when the site has no page of it."""
+    app, model = names
+    try:
+        return reverse(f"admin:{app}_{model}_changelist")
+    except NoReverseMatch:
+        return ""
+
+
+def _may_view(request: HttpRequest, names: Names) -> bool:
+    app, model = names
+    return bool(_address(names)) and request.user.has_perm(f"{app}.view_{model}")
 
 
 NAVIGATION: list[dict[str, Any]] = [
@@ -53,6 +77,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": _("What do they run on?"),
         "items": [
+            _page(_("Plugins"), "package_2", "langbot_agents", "plugin"),
             _page(_("Runners"), "extension", "langbot_agents", "runnerdescriptor"),
             _page(_("Models"), "neurology", "langbot_agents", "model"),
             _page(_("Model providers"), "cloud", "langbot_agents", "modelprovider"),
@@ -61,6 +86,7 @@ NAVIGATION: list[dict[str, Any]] = [
                 _("Plugin connections"), "cable", "langbot_agents", "pluginconnection"
             ),
             _page(_("Workers"), "dns", "langbot_runners", "workernode"),
+            _page(_("Remote runtimes"), "lan", "langbot_runners", "remoteruntime"),
         ],
     },
     {
@@ -70,9 +96,10 @@ NAVIGATION: list[dict[str, Any]] = [
             _page(_("Members"), "group", "langbot_core", "membership"),
             _page(_("API tokens"), "vpn_key", "langbot_core", "apitoken"),
             _page(_("Service accounts"), "smart_toy", "langbot_core", "serviceaccount"),
-            _page(_("Users"), "person", "auth", "user"),
+            _item(_("Users"), "person", _user_model),
             _page(_("Groups"), "groups", "auth", "group"),
             _page(_("Audit log"), "history", "langbot_core", "auditlog"),
+            _page(_("Refused calls"), "block", "langbot_runners", "hostcallrefusal"),
         ],
     },
 ]

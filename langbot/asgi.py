@@ -10,9 +10,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "langbot.settings")
 django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import get_resolver
 
 from langbot.routing import websocket_urlpatterns
 from langbot.threads import ThreadedHandler
+
+# All views, before the first request waits for them.
+len(get_resolver().url_patterns)
 
 application = ProtocolTypeRouter(
     {

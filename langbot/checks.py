@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from pydantic import ValidationError
 
 from langbot.lib.conf import HostSettings, conf
+from langbot.lib.key_ring import current_keys
 from langbot.lib.redis import FAILURES, quick_client
 
 TAG = "langbot"  # `manage.py check --tag langbot`
@@ -61,9 +62,10 @@ def check_secret_keys(**_: Any) -> list[CheckMessage]:
     if host is None:
         return []
     hint = "Make one with cryptography.fernet.Fernet.generate_key()."
-    if not host.secret_keys:
+    keys = current_keys()
+    if not keys:
         return [Error("LANGBOT['SECRET_KEYS'] is empty.", hint=hint, id="langbot.E003")]
-    if not all(map(_is_fernet_key, host.secret_keys)):
+    if not all(map(_is_fernet_key, keys)):
         message = "LANGBOT['SECRET_KEYS'] holds something that is not a Fernet key."
         return [Error(message, hint=hint, id="langbot.E003")]
     return []
@@ -201,7 +203,7 @@ def live_checks() -> list[CheckMessage]:
     """Check what only runs.
 
     E006 Redis, E007 the database, W005 its migrations, E008 the audit log's chain,
-    W006 entries that nobody seals.
+    W006 entries that nobody seals, E009 secrets that no key can read.
     """
     found: list[CheckMessage] = []
     try:
@@ -222,7 +224,21 @@ def live_checks() -> list[CheckMessage]:
             found.append(Warning(message, hint=hint, id="langbot.W005"))
         else:
             found += audit_checks()
+            found += secret_checks()
     return found
+
+
+def secret_checks() -> list[CheckMessage]:
+    """E009: a stored secret that no key can read; each is named."""
+    from langbot.core import rotation  # models, and this module registers checks
+
+    if not current_keys():
+        return []  # E003 says so
+    hint = "Enter it again, or list the key that wrote it (docs/operations.md)."
+    return [
+        Error(f"{name} cannot be decrypted.", hint=hint, id="langbot.E009")
+        for name in rotation.unreadable_names()
+    ]
 
 
 def audit_checks() -> list[CheckMessage]:

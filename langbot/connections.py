@@ -159,7 +159,9 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.gate = OutgoingGate()
-        super().__init__(*args, **kwargs)
+        # Django parses forms. Twisted would too, whole in memory, and answer a broken
+        # one itself, without a body.
+        super().__init__(*args, **kwargs, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         super().gotLength(length)

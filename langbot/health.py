@@ -1,5 +1,6 @@
 """`/healthz`: this process serves. `/readyz`: the host can do its work."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -7,12 +8,15 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
+from django.utils.log import log_response
 
 from agents.choices import ConnectionStatus
 from agents.models import PluginConnection
 from langbot.lib.conf import limits
 from langbot.lib.redis import FAILURES, node_alive, quick_client
 from runners.models import WorkerNode
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2
 # Migrations that were applied stay applied for as long as this code runs.
@@ -44,6 +48,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
     response = JsonResponse(answer, status=200 if ready else 503)
     if not ready:
         response["Retry-After"] = str(RETRY_SECONDS)
+        # Django would log any 5xx as an error, with every question of a prober.
+        log_response(
+            "not ready: %s", status, response=response, logger=logger, level="warning"
+        )
     response["Cache-Control"] = "no-store"
     return response
 

@@ -23,12 +23,14 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from rest_framework.permissions import BasePermission, IsAdminUser
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from langbot import __version__
+from langbot.core.models import ApiToken
 from langbot.core.rest import AUTHENTICATION
+from langbot.core.tokens import METRICS
 from langbot.lib.conf import conf
 from langbot.metrics_runs import RunsSeen
 from langbot.metrics_state import (
@@ -143,11 +145,19 @@ REGISTRY.register(STATE)
 
 
 class MayScrape(BasePermission):
-    """Addresses of `METRICS_ALLOW`, and staff by token or session."""
+    """Addresses of `METRICS_ALLOW`, tokens with the scope `metrics`, superusers.
+
+    The numbers are those of every workspace, so a member of one never sees them. A
+    superuser's token without scopes has them all; one with other scopes has not.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        address = request.META.get("REMOTE_ADDR") or ""
-        return _is_allowed(address) or IsAdminUser().has_permission(request, view)
+        if _is_allowed(request.META.get("REMOTE_ADDR") or ""):
+            return True
+        token = request.auth
+        if isinstance(token, ApiToken) and token.scopes:
+            return METRICS in token.scopes
+        return bool(getattr(request.user, "is_superuser", False))
 
 
 def _is_allowed(address: str) -> bool:

@@ -19,14 +19,12 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseBase,
     JsonResponse,
     UnreadablePostError,
 )
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -214,39 +212,3 @@ def explain_code(request: HttpRequest, code: str) -> HttpResponse:
         response = HttpResponse(text, content_type=kind, status=status)
     patch_vary_headers(response, ["Accept"])
     return response
-
-
-def _is_api(request: HttpRequest) -> bool:
-    return "/api/" in request.path
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Django's `handler400`."""
-    if _is_api(request):
-        fallback = Problem(400, "bad_request", _("The request cannot be read."))
-        return problem_page(as_problem(exception) or fallback)
-    return defaults.bad_request(request, exception)
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Django's `handler403`."""
-    if _is_api(request):
-        return problem_page(
-            Problem(403, "permission_denied", _("This is not allowed."))
-        )
-    return defaults.permission_denied(request, exception)
-
-
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Django's `handler404`."""
-    if _is_api(request):
-        return problem_page(Problem(404, "not_found", _("There is no such address.")))
-    return defaults.page_not_found(request, exception)
-
-
-def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's `handler500`; says nothing about the cause."""
-    if _is_api(request):
-        detail = _("The server met a defect; it has been logged.")
-        return problem_page(Problem(500, "server_error", detail))
-    return defaults.server_error(request)

@@ -92,6 +92,21 @@ _SENT_EVENT = {
     "description": "One server-sent event; `data` is a ledger entry as JSON.",
     "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT},
 }
+# The longer endings first: one may end in another.
+_SUMMARIES = {
+    "_partial_update": "Change {one}",
+    "_update": "Replace {one}",
+    "_list": "List {many}",
+    "_retrieve": "Read {one}",
+    "_create": "Create {one}",
+    "_destroy": "Delete {one}",
+}
+_NOUNS = {
+    "audit": ("audit entry", "audit entries"),
+    "deliveries": ("delivery", "deliveries"),
+    "queued": ("queued message", "queued messages"),
+    "state": ("runner state", "runner state"),
+}
 _ANY_OR_NULL = [{}, {"type": "null"}]
 _OF_ANY = ("400", "401", "403", "404", "default")
 _OF_WRITES = (*_OF_ANY, "409", "413", "415", "422", "429")
@@ -160,7 +175,22 @@ def _accept_null_once(part: Any) -> None:
         _accept_null_once(item)
 
 
+def _summary(operation_id: str) -> str:
+    """Return a title of a call: `agents_list` lists agents, `test_agent` says itself.
+
+    Without one the pages for people show bare addresses.
+    """
+    for ending, words in _SUMMARIES.items():
+        if operation_id.endswith(ending):
+            many = operation_id.removesuffix(ending).replace("_", " ")
+            one = many.removesuffix("s")
+            one, many = _NOUNS.get(many, (one, many))
+            return words.format(one=one, many=many)
+    return operation_id.replace("_", " ").capitalize()
+
+
 def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    operation.setdefault("summary", _summary(operation["operationId"]))
     is_object = path.rstrip("/").endswith("}")
     names = ["RequestId"]
     if method == "post":

@@ -24,6 +24,7 @@ from twisted.logger import globalLogBeginner
 
 from langbot.backpressure import BodyQueue, Message, SocketQueue
 from langbot.connections import RequestFactory, SocketFactory, SocketProtocol
+from langbot.lib.collector import settle
 
 # The module stands for an AsyncioSelectorReactor, which no stub can know.
 reactor: Any = twisted_reactor
@@ -224,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         application=application,
         file_descriptor=options.fd,
     )
+    settle()
     server.run()
     return 1 if server.abort_start else 0
 

@@ -24,6 +24,9 @@ REDIS_URL = ENV.redis_url or kept_address(
 )
 
 SECRET_KEY = ENV.secret_key or kept_secret(DATA_DIR / "django.key", "django")
+SECRET_KEYS_FILE = DATA_DIR / "secret.key"
+if not ENV.langbot_secret_keys:
+    kept_secret(SECRET_KEYS_FILE, "fernet")
 DEBUG = ENV.debug
 ALLOWED_HOSTS = words(ENV.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = words(ENV.csrf_trusted_origins)
@@ -69,7 +72,9 @@ ASGI_APPLICATION = "langbot.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        # The second has the theme's own pages where they are not good enough: other
+        # projects keep theirs.
+        "DIRS": [BASE_DIR / "templates", BASE_DIR / "langbot" / "theme"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -112,6 +117,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+CSRF_FAILURE_VIEW = "langbot.error_pages.form_refused"
 LOGIN_URL = "admin:login"
 # The theme's login form does not say where to go on; its own address means the index.
 LOGIN_REDIRECT_URL = "admin:index"
@@ -119,6 +125,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = ENV.language_code
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "langbot" / "locale"]
+FORMAT_MODULE_PATH = ["langbot.formats"]
 TIME_ZONE = ENV.time_zone
 USE_TZ = True
 
@@ -166,7 +173,7 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = {
     "SITE_TITLE": _("Agent host"),
     "SITE_HEADER": _("Agent host"),
-    "SITE_URL": "/admin/",
+    "SITE_URL": None,  # there is no site beside the admin that a link could lead to
     "SHOW_LANGUAGES": True,
     "SIDEBAR": {
         "show_search": True,
@@ -185,8 +192,8 @@ LANGBOT = {
     "CELERY_APP": "langbot.celery.app",
     "REDIS_URL": REDIS_URL,
     "DATA_DIR": DATA_DIR,
-    "SECRET_KEYS": words(ENV.langbot_secret_keys)
-    or [kept_secret(DATA_DIR / "secret.key", "fernet")],
+    "SECRET_KEYS": words(ENV.langbot_secret_keys),
+    "SECRET_KEYS_FILE": SECRET_KEYS_FILE,
     "OUTBOUND_ALLOW": words(ENV.langbot_outbound_allow),
     "PUBLIC_URL": PUBLIC_URL,
     "METRICS_ALLOW": words(ENV.langbot_metrics_allow),

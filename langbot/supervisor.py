@@ -72,6 +72,7 @@ class Child:
     environment: dict[str, str] = field(repr=False)
     inherits: tuple[int, ...] = ()
     log: DailyFile | None = None
+    needed: Path | None = None  # it runs while this file is there
     process: subprocess.Popen[bytes] | None = None
     pending: bytes = b""
     failures: int = 0
@@ -106,6 +107,10 @@ class Child:
         self.failures += 1
         self.start_after = time.monotonic() + wait
         return wait
+
+    @property
+    def is_needed(self) -> bool:
+        return self.needed is None or self.needed.exists()
 
     def send(self, signal_number: int) -> None:
         if self.process is not None and self.is_running:
@@ -249,15 +254,22 @@ class Supervisor:
         }
         # It writes no file of its own: what a runner says or raises is kept here.
         log = DailyFile(options.data_dir / "logs", "plugins")
+        packages = [python, str(options.manage), "runpackages", "--while-needed"]
+        packages += ["--url", plugins["DEBUG_RUNTIME_WS_URL"]]
+        needed = options.data_dir / "packages" / "needed"
         self.children += [
             Child("web", web, environment, inherits=(port,)),
             Child("worker", [python, "-m", *worker.split(), *quiet], environment),
             Child("plugins", [python, "-m", "runners.sdk"], plugins, log=log),
+            Child("packages", packages, environment, needed=needed),
         ]
 
     def _start_due(self) -> None:
         for child in self.children:
             if child.is_running:
+                continue
+            if not child.is_needed:
+                child.process = None  # it ended because there was nothing to do
                 continue
             if child.process is not None and not child.start_after:
                 code = child.process.returncode

@@ -63,5 +63,6 @@ WORDS = (
     _("Type to search"),
     _("Undo"),
     _("Update"),
+    _("Welcome"),
     _("You have been successfully logged out from the administration"),
 )

@@ -67,7 +67,8 @@ def deliver(delivery_id: int) -> Delivery | None:
         return None
     delivery, bot, outcome = claimed
     if outcome is None:
-        outcome = _send(bot, delivery)
+        original = with_fresh_connection(original_message, delivery)
+        outcome = _send(bot, delivery, original)
     with_fresh_connection(_record, delivery, outcome)
     return delivery
 
@@ -160,6 +161,8 @@ def _take(delivery: Delivery, log: list[dict[str, Any]]) -> bool:
             attempt_log=kept,
         )
     )
+    if taken and "stream" in delivery.payload:
+        delivery.refresh_from_db(fields=["payload"])  # it grew until it was taken
     delivery.claim_token, delivery.attempt_log = token, kept
     delivery.attempts += 1
     return taken == 1
@@ -183,17 +186,36 @@ def _refused(reason: str) -> Outcome:
 
 def _may_repeat(delivery: Delivery, bot: Bot) -> bool:
     """Whether sending twice is harmless, or what the agent's policy asks for."""
-    if delivery.at_least_once:
-        return True
+    if delivery.at_least_once or original_message(delivery):
+        return True  # the same text in the place of the same message
     try:
         return registry.get(bot.adapter).deduplicates
     except UnknownAdapterError:
         return False
 
 
-def _send(bot: Bot, delivery: Delivery) -> Outcome:
+def original_message(delivery: Delivery) -> str:
+    """Return the platform's id of the message that this one replaces.
+
+    Empty for a message of its own; also where the first one did not arrive, so that
+    its last text does.
+    """
+    edited = delivery.payload.get("edit_of")
+    if not edited:
+        return ""
+    sent = Delivery.objects.filter(
+        public_id=edited, status=DeliveryStatus.DELIVERED, bot_id=delivery.bot_id
+    )
+    return sent.values_list("platform_message_id", flat=True).first() or ""
+
+
+def _send(bot: Bot, delivery: Delivery, original: str) -> Outcome:
     try:
-        result = registry.get(bot.adapter).send(bot, delivery)
+        adapter = registry.get(bot.adapter)
+        if original and adapter.supports_edit:
+            result = adapter.edit(bot, original, delivery)
+        else:
+            result = adapter.send(bot, delivery)
     except UnknownAdapterError:
         return _refused("its platform is not installed")
     except AdapterError as error:

@@ -21,7 +21,7 @@ from agents.registry.config_schema import (
     validate_config,
     without_required_secrets,
 )
-from langbot.core.audit import changes, record_act
+from langbot.core.audit import changes, record_act, record_change, state_of
 from langbot.core.authors import check_secrets
 from langbot.lib.models import lock_rows
 from langbot.lib.redaction import REDACTED
@@ -80,7 +80,7 @@ def save_bot(
             return stored
         if stored is not None:
             bot.archived_at = stored.archived_at  # a stale copy revives nobody
-            _move_bindings(stored, bot.slug)
+            _move_bindings(stored, bot.slug, author)
         bot.save()
         before, after = changes(content_of(stored) if stored else {}, content_of(bot))
         action = "changed" if stored else "created"
@@ -206,9 +206,14 @@ def _checked(schema: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, A
         raise ValidationError({"config": named}) from None
 
 
-def _move_bindings(stored: Bot, slug: str) -> None:
-    if slug != stored.slug:
-        bindings_of(stored).update(scope_ref=slug)
+def _move_bindings(stored: Bot, slug: str, author: str) -> None:
+    if slug == stored.slug:
+        return
+    for binding in lock_rows(bindings_of(stored)):
+        before = state_of(binding)
+        binding.scope_ref = slug
+        binding.save(update_fields=["scope_ref"])
+        record_change(author, binding, before)
 
 
 def _set_archived(bot: Bot, at: datetime | None, author: str, action: str) -> None:

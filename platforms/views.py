@@ -68,7 +68,7 @@ def chat_page(request: HttpRequest, slug: str) -> HttpResponse:
     title = str(bot.config.get("title") or bot.name)
     greeting = str(bot.config.get("greeting") or "")
     context = {"page": page, "title": title, "greeting": greeting}
-    return render(request, "chat/page.html", context)
+    return render(request, "langbot_chat/page.html", context)
 
 
 def _prefix(request: HttpRequest, bot: Bot) -> str:

@@ -5,57 +5,65 @@ narrowed by the binding) ∩ workspace ∩ capability (`docs/architecture.md`).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from agents.models import Agent, AgentBinding, RunnerDescriptor
 from agents.policies import DeliveryPolicy, ResourcePolicy, StatePolicy
-from agents.registry.config_schema import selected_models
+from agents.registry.config_schema import selected_bases, selected_models
 from agents.resources.catalogue import visible_models
+from agents.resources.knowledge import knowledge_engines
+from runners.grants import Grant, grant_bases, grant_tools
+from runners.platform_tools import REPLY_TOOL
 from runners.protocol.context import AvailableApis, Resources
-from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.manifest import AGENT_RUNNER_KIND
+
+Grants = dict[str, Grant]
 
 
 class Access(BaseModel):
-    """The frozen rights of a run; stored in its snapshot, checked on every call."""
+    """The frozen rights of a run; stored in its snapshot.
+
+    `runners.host_api.authorization` checks them on every call.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     permissions: dict[str, list[str]] = {}
     capabilities: dict[str, bool] = {}
     models: dict[str, list[str]] = {}
+    tools: dict[str, list[str]] = {}
+    knowledge_bases: dict[str, list[str]] = {}
+    sources: dict[str, dict[str, str]] = {}  # whose a tool or a knowledge base is
     state_scopes: list[str] = []
     plugin_storage: bool = False
     workspace_storage: bool = False
     artifacts: bool = False
     apis: dict[str, bool] = {}
 
-    def require_api(self, name: str) -> None:
-        """Raise permission_denied unless the run may use this part of the host."""
-        if not self.apis.get(name, False):
-            message = f"this run may not use {name}"
-            raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
 
-    def require_model(self, model_id: str, operation: str) -> None:
-        """Raise permission_denied unless the model was granted for `operation`."""
-        if operation not in self.models.get(model_id, []):
-            message = f"this run may not {operation} model {model_id[:64]}"
-            raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
+@dataclass(slots=True)
+class _Wanted:
+    """What agent, runner config and binding grant, before anybody has it."""
 
-    def require_storage(self, name: str) -> None:
-        """Raise permission_denied unless `plugin` or `workspace` storage is granted."""
-        granted = {"plugin": self.plugin_storage, "workspace": self.workspace_storage}
-        if not granted[name]:
-            message = f"this run has no {name} storage"
-            raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
+    resources: ResourcePolicy
+    models: list[str]
+    bases: list[str]
+    replies: bool = True
 
-    def require_scope(self, scope: str) -> None:
-        """Raise permission_denied unless state of `scope` is granted."""
-        if scope not in self.state_scopes:
-            message = f"this run has no {scope[:30]} state"
-            raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
+    def narrow(self, binding: ResourcePolicy) -> None:
+        """Take away what the binding does not name; what it was not given stays."""
+        self.resources = self.resources.narrowed(binding)
+        given = binding.model_fields_set
+        if "models" in given:
+            self.models = [name for name in self.models if name in binding.models]
+        if "knowledge_bases" in given:
+            allowed = binding.knowledge_bases
+            self.bases = [name for name in self.bases if name in allowed]
+        if "tools" in given:
+            self.replies = REPLY_TOOL in binding.tools
 
 
 def compute_access(
@@ -67,41 +75,91 @@ def compute_access(
     has_conversation: bool = True,
 ) -> tuple[Access, Resources]:
     """Return the rights of a run, and the resources its context lists."""
-    permissions: dict[str, list[str]] = descriptor.permissions if descriptor else {}
-    capabilities: dict[str, bool] = descriptor.capabilities if descriptor else {}
-    schema = descriptor.config_schema if descriptor else []
+    runner = descriptor if descriptor is not None else _NO_RUNNER
+    wanted = _wanted(agent, runner, binding)
+    state = _state(agent, binding)
+    models = _models(wanted.models, workspace_id, runner.permissions.get("models", []))
+    tools, bases = _tools(wanted, runner, workspace_id)
+    storage = runner.permissions.get("storage", [])
+    access = Access(
+        permissions=runner.permissions,
+        capabilities=runner.capabilities,
+        models={model["model_id"]: model["operations"] for model in models},
+        tools=_operations(tools),
+        knowledge_bases=_operations(bases),
+        sources={"tools": _sources(tools), "knowledge_bases": _sources(bases)},
+        state_scopes=list(state.scopes) if state.enabled else [],
+        plugin_storage=wanted.resources.plugin_storage and "plugin" in storage,
+        workspace_storage=wanted.resources.workspace_storage and "workspace" in storage,
+        artifacts=wanted.resources.artifacts,
+    )
+    access.apis = _apis(
+        access, kind=runner.kind, has_conversation=has_conversation
+    ).model_dump()
+    return access, _listed(access, models, tools, bases)
+
+
+_NO_RUNNER = RunnerDescriptor(permissions={}, capabilities={}, config_schema=[])
+
+
+def _wanted(
+    agent: Agent, runner: RunnerDescriptor, binding: AgentBinding | None
+) -> _Wanted:
     resources = ResourcePolicy.model_validate(agent.resource_policy)
-    state = StatePolicy.model_validate(agent.state_policy)
-    granted = [*resources.models, *selected_models(schema, agent.runner_config)]
+    schema, config = runner.config_schema, agent.runner_config
+    wanted = _Wanted(
+        resources,
+        models=[*resources.models, *selected_models(schema, config)],
+        bases=[*resources.knowledge_bases],
+    )
+    if knowledge_engines:
+        wanted.bases += selected_bases(schema, config)
     if binding is not None and binding.resource_policy is not None:
-        narrower = ResourcePolicy.model_validate(binding.resource_policy)
-        resources = resources.narrowed(narrower)
-        if "models" in narrower.model_fields_set:
-            granted = [model for model in granted if model in narrower.models]
+        wanted.narrow(ResourcePolicy.model_validate(binding.resource_policy))
+    return wanted
+
+
+def _state(agent: Agent, binding: AgentBinding | None) -> StatePolicy:
+    state = StatePolicy.model_validate(agent.state_policy)
     if binding is not None and binding.state_policy is not None:
         state = state.narrowed(StatePolicy.model_validate(binding.state_policy))
-    models = _models(granted, workspace_id, permissions.get("models", []))
-    storage = permissions.get("storage", [])
-    access = Access(
-        permissions=permissions,
-        capabilities=capabilities,
-        models={model["model_id"]: model["operations"] for model in models},
-        state_scopes=list(state.scopes) if state.enabled else [],
-        plugin_storage=resources.plugin_storage and "plugin" in storage,
-        workspace_storage=resources.workspace_storage and "workspace" in storage,
-        artifacts=resources.artifacts,
+    return state
+
+
+def _tools(
+    wanted: _Wanted, runner: RunnerDescriptor, workspace_id: int
+) -> tuple[Grants, Grants]:
+    """Return tools and knowledge bases; those of a host without any cost nothing."""
+    permissions, capabilities = runner.permissions, runner.capabilities
+    tools = grant_tools(
+        wanted.resources.tools,
+        workspace_id,
+        permissions.get("tools", []),
+        calls_tools=capabilities.get("tool_calling", False),
+        replies=wanted.replies,
     )
-    apis = _apis(access, has_conversation=has_conversation)
-    kind = descriptor.kind if descriptor else ""
-    files = _artifact_operations(permissions, kind) if access.artifacts else ()
-    apis.artifact_metadata, apis.artifact_read = "metadata" in files, "read" in files
-    access.apis = apis.model_dump()
-    storage_granted = {
-        "plugin_storage": access.plugin_storage,
-        "workspace_storage": access.workspace_storage,
-    }
-    return access, Resources.model_validate(
-        {"models": models, "storage": storage_granted}
+    retrieves = capabilities.get("knowledge_retrieval", False)
+    bases = grant_bases(
+        wanted.bases if retrieves else (),
+        workspace_id,
+        permissions.get("knowledge_bases", []),
+    )
+    return tools, bases
+
+
+def _listed(
+    access: Access, models: list[dict[str, Any]], tools: Grants, bases: Grants
+) -> Resources:
+    return Resources.model_validate(
+        {
+            "models": models,
+            "tools": [grant.resource for grant in tools.values()],
+            "knowledge_bases": [grant.resource for grant in bases.values()],
+            "storage": {
+                "plugin_storage": access.plugin_storage,
+                "workspace_storage": access.workspace_storage,
+            },
+        }
     )
 
 
@@ -128,6 +186,14 @@ def _models(
     return models
 
 
+def _operations(grants: Grants) -> dict[str, list[str]]:
+    return {name: grant.operations for name, grant in grants.items()}
+
+
+def _sources(grants: Grants) -> dict[str, str]:
+    return {name: grant.source for name, grant in grants.items()}
+
+
 def _artifact_operations(permissions: dict[str, list[str]], kind: str) -> Iterable[str]:
     """Return what a manifest leaves of the rights to the conversation's files.
 
@@ -139,12 +205,17 @@ def _artifact_operations(permissions: dict[str, list[str]], kind: str) -> Iterab
     return ("metadata", "read")
 
 
-def _apis(access: Access, *, has_conversation: bool) -> AvailableApis:
+def _apis(access: Access, *, kind: str, has_conversation: bool) -> AvailableApis:
     history = access.permissions.get("history", [])
     events = access.permissions.get("events", [])
     reads_history = has_conversation and "page" in history
+    files = _artifact_operations(access.permissions, kind) if access.artifacts else ()
     return AvailableApis(
         prompt_get=True,
+        artifact_metadata="metadata" in files,
+        artifact_read="read" in files,
+        reply_stream="call" in access.tools.get(REPLY_TOOL, []),
+        steering_pull=has_conversation and access.capabilities.get("steering", False),
         history_page=reads_history,
         history_search=has_conversation and "search" in history,
         event_get="get" in events,
@@ -154,5 +225,9 @@ def _apis(access: Access, *, has_conversation: bool) -> AvailableApis:
         run_get=True,
         # Its own events; those of other runs say what the history says.
         run_events_page=True,
+        # Of itself: no more than its stream may say, or a person do to it.
+        run_cancel=True,
+        run_append_result=True,
+        run_finalize=True,
         run_list=reads_history,
     )

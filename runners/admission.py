@@ -4,11 +4,9 @@ Idle or busy is decided under the conversation's lock, in one transaction that
 writes the event, its transcript row and its run or queue entry together.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -18,6 +16,7 @@ from django.utils.translation import gettext
 from agents.choices import BindingScope, SessionScope
 from agents.matching import AmbiguousBindingError, Candidate, resolve
 from agents.models import Agent, AgentBinding
+from agents.policies import expire_seconds
 from artifacts.inputs import register_inputs
 from langbot.core.models import Workspace
 from langbot.lib.conf import limits
@@ -25,14 +24,20 @@ from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedInsert, PreparedQuery
 from langbot.lib.redaction import redact
 from runners.choices import ConversationKind, EventOutcome
-from runners.errors import AgentUnavailableError, InputTooLargeError, QueueFullError
+from runners.conversations import KEY_LENGTH, place_key
+from runners.errors import (
+    AgentUnavailableError,
+    EmptyMessageError,
+    InputTooLargeError,
+    QueueFullError,
+)
 from runners.follow_ups import count_follow_up
 from runners.ledger.turns import Turn, open_turn
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
+from runners.resets import begin_anew, is_expired
 from runners.signals import tell_event_received
 from runners.wakes import wake_runs
 
-_KEY_LENGTH = 500
 # The agent that answers with its binding, or why nobody does.
 Answerer = tuple[Agent | None, AgentBinding | None, str]
 
@@ -97,6 +102,8 @@ def admit(incoming: Incoming) -> Admitted:
             gettext("The text has %(length)d characters, at most %(maximum)d fit.")
             % {"length": len(text), "maximum": limits().follow_up_characters}
         )
+    if not text.strip() and _says_nothing(incoming):
+        raise EmptyMessageError
     known = None if incoming.is_first else _known(incoming)
     if known is not None:
         return known
@@ -108,6 +115,16 @@ def admit(incoming: Incoming) -> Admitted:
         if known is None:
             raise
         return known
+
+
+def _says_nothing(incoming: Incoming) -> bool:
+    """Whether it is a message with a text that is blank, and with nothing else.
+
+    A message without any `text` is an event that brings its own data.
+    """
+    given = incoming.input
+    is_message = incoming.type == "message.received" and "text" in given
+    return is_message and not (given.get("contents") or given.get("attachments"))
 
 
 def _admit_counted(incoming: Incoming, answerer: Answerer) -> Admitted:
@@ -204,6 +221,11 @@ def _admit_new(
         if not may_queue:
             return None
         return _enqueue(incoming, conversation, agent, binding, waiting)
+    silence = expire_seconds(
+        agent.state_policy, binding.state_policy if binding is not None else None
+    )
+    if silence and not is_new and is_expired(conversation, silence):
+        begin_anew(conversation)
     event = _log_event(incoming, conversation, EventOutcome.STARTED)
     run = open_turn(conversation, Turn(event, agent, binding, dry_run=incoming.dry_run))
     wake_runs([run.pk])
@@ -308,18 +330,14 @@ def conversation_key(incoming: Incoming, agent: Agent) -> str:
     one, so they never wait for each other.
     """
     if not incoming.external_conversation:
-        return f"event:{incoming.source}:{incoming.event_id}"[:_KEY_LENGTH]
+        return f"event:{incoming.source}:{incoming.event_id}"[:KEY_LENGTH]
     place = f"bot:{incoming.bot.public_id}" if incoming.bot else "api"
-    parts = [
+    return place_key(
         place,
-        quote(incoming.external_conversation, safe=""),
-        quote(incoming.thread, safe=""),
-        quote(_session_actor(incoming, agent), safe=""),
-    ]
-    key = "/".join(parts)
-    if len(key) > _KEY_LENGTH:
-        return f"{place}/sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-    return key
+        incoming.external_conversation,
+        incoming.thread,
+        _session_actor(incoming, agent),
+    )
 
 
 def _session_actor(incoming: Incoming, agent: Agent) -> str:

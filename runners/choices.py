@@ -34,7 +34,12 @@ TERMINAL = (
 UNSETTLED = (*LIVE, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMEOUT)
 # target status -> the statuses it may be reached from
 EDGES: dict[RunStatus, tuple[RunStatus, ...]] = {
-    RunStatus.QUEUED: (RunStatus.CREATED, RunStatus.REQUIRES_ACTION),
+    # from running: a remote runtime gave the run back, or fell silent
+    RunStatus.QUEUED: (
+        RunStatus.CREATED,
+        RunStatus.REQUIRES_ACTION,
+        RunStatus.RUNNING,
+    ),
     RunStatus.RUNNING: (RunStatus.QUEUED,),
     RunStatus.REQUIRES_ACTION: (RunStatus.RUNNING,),
     RunStatus.COMPLETED: (RunStatus.RUNNING,),
@@ -69,8 +74,8 @@ class EventOutcome(models.TextChoices):
 
 class QueuedStatus(models.TextChoices):
     QUEUED = "queued", pgettext_lazy("status", "queued")
-    INJECTED = "injected", _("injected")
-    PROMOTED = "promoted", _("promoted")
+    INJECTED = "injected", _("handed to the running run")
+    PROMOTED = "promoted", _("became a run")
     CANCELLED = "cancelled", _("cancelled")
     REFUSED = "refused", _("refused")
 

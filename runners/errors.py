@@ -51,6 +51,15 @@ class InputTooLargeError(AdmissionError):
     code = "input_too_large"
 
 
+class EmptyMessageError(AdmissionError):
+    """A message that says nothing: blank text, no contents, no files."""
+
+    code = "empty_message"
+
+    def __init__(self) -> None:
+        super().__init__(_("The message is empty."))
+
+
 class ConversationBusyError(AdmissionError):
     """Another run of the conversation is under way; it ends first."""
 

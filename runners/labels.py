@@ -1,4 +1,4 @@
-"""Labels of runs, as SQL that both databases find by an index.
+"""Labels and problems of runs, as SQL that both databases find by an index.
 
 Few runs of many have any: the index holds only those. Its condition and the filter
 have to be the same SQL, with no parameter inside, or it would not be used.
@@ -43,6 +43,19 @@ class HasLabel(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
+class HasText(Func):
+    """Whether a text is not empty."""
+
+    template = "%(expressions)s <> ''"
+    output_field = BooleanField()
+    arity = 1
+
+
+def has_problem() -> Q:
+    """Select runs with an error code: the condition of the index."""
+    return Q(HasText("error_code"))
+
+
 def is_labelled() -> Q:
     """Select runs that have a label: the condition of the index."""
     return Q(IsLabelled("labels"))
@@ -53,4 +66,11 @@ def has_label(label: str) -> Q:
     return is_labelled() & Q(HasLabel("labels", label))
 
 
-__all__ = ["HasLabel", "IsLabelled", "has_label", "is_labelled"]
+__all__ = [
+    "HasLabel",
+    "HasText",
+    "IsLabelled",
+    "has_label",
+    "has_problem",
+    "is_labelled",
+]

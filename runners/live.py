@@ -19,6 +19,7 @@ from django.db.models.functions import Cast, Length
 from langbot.lib.prepared import PreparedQuery
 from runners.choices import TERMINAL
 from runners.ledger.fence import live_document
+from runners.ledger.turns import queued_event
 from runners.live_hub import LiveEvent, Subscription, db, hub
 from runners.models import AgentRun, RunEvent
 
@@ -60,7 +61,16 @@ async def follow_batches(
                 return
             position = page[-1].seq
             yield page
-    subscription = hub().subscribe(run_id, first.run_key, position)
+    async with aclosing(follow_live(run_id, first.run_key, position)) as batches:
+        async for batch in batches:
+            yield batch
+
+
+async def follow_live(
+    run_id: UUID, run_key: int, position: int
+) -> AsyncGenerator[list[LiveEvent], None]:
+    """Yield what comes after `position`, up to which the ledger has been read."""
+    subscription = hub().subscribe(run_id, run_key, position)
     try:
         live = _live(run_id, subscription, position)
         async with aclosing(live) as batches:
@@ -200,6 +210,12 @@ def _page_end(rows: QuerySet[RunEvent]) -> int:
             break
         last = seq
     return last
+
+
+def opening_of(run: AgentRun) -> LiveEvent:
+    """Return the first event of a run that was just admitted, without reading it."""
+    first = queued_event(run)
+    return event_of(run.public_id, 1, first.type, first.data, first.created_at)
 
 
 def event_of(

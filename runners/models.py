@@ -2,8 +2,11 @@
 
 from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
 from runners.ledger.events import EventLog
+from runners.ledger.metadata import RunMetadata
 from runners.ledger.outbox import Delivery
+from runners.ledger.refusals import HostCallRefusal
 from runners.ledger.runs import AgentRun, HostCall, RunEvent
+from runners.ledger.runtimes import RemoteRuntime
 from runners.ledger.state import RunnerState
 from runners.ledger.workers import WorkerNode
 
@@ -13,8 +16,11 @@ __all__ = [
     "Delivery",
     "EventLog",
     "HostCall",
+    "HostCallRefusal",
     "QueuedMessage",
+    "RemoteRuntime",
     "RunEvent",
+    "RunMetadata",
     "RunnerState",
     "TranscriptItem",
     "WorkerNode",

@@ -1,5 +1,7 @@
 """A new context in the same conversation."""
 
+from datetime import UTC, datetime, timedelta
+
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -20,10 +22,20 @@ def reset_conversation(conversation: Conversation, actor: str) -> None:
     """
     with transaction.atomic():
         locked = lock_rows(Conversation.objects.filter(pk=conversation.pk))[0]
-        text = _("The conversation begins anew.")
-        marker = TranscriptItem(role=Role.SYSTEM, item_type=MARKER, text=text)
-        append_transcripts([(locked, marker)])
-        Conversation.objects.filter(pk=locked.pk).update(
-            context_seq=locked.transcript_seq
-        )
+        begin_anew(locked)
         record_act(actor, "reset", locked)
+
+
+def begin_anew(locked: Conversation) -> None:
+    """Begin a new context in a conversation whose row is locked, and say so in it."""
+    text = _("The conversation begins anew.")
+    marker = TranscriptItem(role=Role.SYSTEM, item_type=MARKER, text=text)
+    append_transcripts([(locked, marker)])
+    locked.context_seq = locked.transcript_seq
+    Conversation.objects.filter(pk=locked.pk).update(context_seq=locked.context_seq)
+
+
+def is_expired(locked: Conversation, seconds: int) -> bool:
+    """Whether nothing was said for that long (LB-103); never for 0 seconds."""
+    silence = datetime.now(UTC) - locked.updated_at
+    return seconds > 0 and silence >= timedelta(seconds=seconds)

@@ -15,6 +15,7 @@ from runners.errors import (
     NotEndedError,
 )
 from runners.ledger.fence import NewEvent, insert_events
+from runners.ledger.metadata import note_metadata
 from runners.models import AgentRun, Conversation
 from runners.wakes import wake_runs
 
@@ -36,6 +37,7 @@ def retry_run(run: AgentRun, actor: str) -> AgentRun:
         lock_rows(Conversation.objects.filter(pk=run.conversation_id))
         _check_may_start(run)
         attempt = _next_attempt(run)
+        note_metadata(attempt)
         insert_events([(attempt.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
         after = {"run": str(attempt.public_id), "attempt": attempt.attempt}
         record_act(actor, "retried", run, after=after)
@@ -72,5 +74,7 @@ def _next_attempt(run: AgentRun) -> AgentRun:
         status=RunStatus.QUEUED,
         queued_at=datetime.now(UTC),
         metadata=run.metadata,
+        queue_name=run.queue_name,
+        priority=run.priority,
         last_seq=1,
     )

@@ -5,11 +5,12 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
+from langbot.lib.handover import HandoverTask
 from runners.engine.process import engine_process
 from runners.wakes import EXECUTE_RUNS, RUNS
 
 
-@shared_task(name=EXECUTE_RUNS, queue=RUNS, ignore_result=True)
+@shared_task(base=HandoverTask, name=EXECUTE_RUNS, queue=RUNS)
 def execute_runs(run_ids: list[int]) -> None:
     """Offer the runs to this process's engine."""
     engine_process().offer(run_ids)

@@ -8,7 +8,12 @@ ENVIRONMENT.start()
 
 # Only now: settings read the environment while they are imported.
 from langbot.settings import *  # noqa: E402, F403
-from langbot.settings import CACHES, LANGBOT, REST_FRAMEWORK  # noqa: E402
+from langbot.settings import (  # noqa: E402
+    CACHES,
+    INSTALLED_APPS,
+    LANGBOT,
+    REST_FRAMEWORK,
+)
 
 LANGBOT["REDIS_PREFIX"] = os.environ[PREFIX]
 CACHES["default"]["KEY_PREFIX"] = os.environ[PREFIX] + "cache"
@@ -16,3 +21,5 @@ CACHES["default"]["KEY_PREFIX"] = os.environ[PREFIX] + "cache"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Users of different tests have the same key, so one test would use up another's calls.
 REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = {}
+# Providers that a test registers through the ports of a host of its own.
+INSTALLED_APPS += [app for app in os.environ.get("TEST_APPS", "").split(",") if app]

@@ -10,16 +10,23 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.translation import get_language, ngettext, pgettext
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from agents.admin.bindings import BindingInline
 from agents.admin.comparing import ComparingAdmin
 from agents.admin.growing import GrowingAdmin
 from agents.admin.insight import page_context
-from agents.admin.registry import RunnerState, runner_choices, with_runner
+from agents.admin.registry import (
+    RunnerState,
+    first_runner,
+    runner_choices,
+    with_runner,
+)
+from agents.admin.run_counts import RunCounts
+from agents.admin.states import StateColumn, StateFilter
 from agents.admin.trial import TrialAdmin
-from agents.bindings import delete_binding, save_binding
+from agents.bindings import delete_binding, lock_places, save_binding
 from agents.forms import AgentForm
 from agents.models import Agent, AgentBinding, RunnerDescriptor
 from agents.registry.config_items import localized
@@ -68,13 +75,16 @@ def _count_of(model: type[AgentBinding]) -> Coalesce:
 
 
 @admin.register(Agent)
-class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
+class AgentAdmin(
+    RunCounts, StateColumn, TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin
+):
     form = AgentForm
     change_form_template = "admin/langbot_agents/agent.html"
     grown_title = _("How is the runner set up?")
-    list_display = ["name", "slug", "workspace", "runner", "state", "bound", "version"]
-    list_filter = ["enabled", "workspace"]
+    list_display = ["name", "slug", "workspace", "runner", "state", "bound", "runs"]
+    list_filter = [StateFilter, "workspace"]
     list_select_related = ["workspace"]
+    list_per_page = 50
     search_fields = ["name", "slug", "runner_id"]
     autocomplete_fields = ["workspace", "owner"]
     prepopulated_fields = {"slug": ["name"]}
@@ -100,7 +110,8 @@ class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
             {
                 "fields": ["event_types", "session_scope"],
                 "description": _(
-                    "Bindings, below, say for which bots and events it is asked."
+                    "Bindings say for which bots and events it is asked. They are "
+                    "below, once the agent is saved."
                 ),
             },
         ),
@@ -120,7 +131,10 @@ class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
         ),
         (
             _("What does it remember?"),
-            {"classes": ["collapse"], "fields": ["state_enabled", "state_scopes"]},
+            {
+                "classes": ["collapse"],
+                "fields": ["state_enabled", "state_scopes", "state_expire"],
+            },
         ),
         (
             _("How does it reply?"),
@@ -168,6 +182,15 @@ class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
         shown = json.dumps(mask_config(agent.runner_config), indent=2)
         return format_html("<pre>{}</pre>", shown)
 
+    def lock_for_change(self, request: HttpRequest, pk: Any) -> None:
+        lock_places()  # the page saves bindings too
+        super().lock_for_change(request, pk)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Begin with a runner that works, set up as it proposes (LB-104)."""
+        usual = {"runner_id": self.choice_of(request, None), "owner": request.user.pk}
+        return usual | super().get_changeform_initial_data(request)
+
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj is not None else []
 
@@ -182,6 +205,8 @@ class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
 
     def choice_of(self, request: HttpRequest, obj: Any) -> str:
         choice = super().choice_of(request, obj)
+        if obj is None and request.method == "GET" and "runner_id" not in request.GET:
+            return first_runner(request)
         if obj is not None and obj.runner_id == choice:
             return choice
         # The settings of another workspace's runner are nobody else's to see.
@@ -204,14 +229,6 @@ class AgentAdmin(TrialAdmin, ComparingAdmin, RetiringAdmin, GrowingAdmin):
             return str(name)
         state = RunnerState(agent.runner_state)
         return format_html("{} {}", name, look.badge(state.label, look.BAD))
-
-    @admin.display(description=_("state"), ordering="enabled")
-    def state(self, agent: Agent) -> str:
-        if agent.archived_at is not None:
-            return look.badge(pgettext("status", "archived"))
-        if agent.enabled:
-            return look.badge(_("enabled"), look.GOOD)
-        return look.badge(_("disabled"), look.WARN)
 
     @admin.display(description=_("bindings"), ordering="bindings_count")
     def bound(self, agent: Any) -> int:

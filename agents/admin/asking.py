@@ -82,6 +82,12 @@ class EventForm(forms.Form):
         ]
         dress(self.fields.values())
 
+    def defaults(self) -> dict[str, str]:
+        """Return what stands in the empty form: an address may leave it out."""
+        first: Any = self.fields["workspace"]
+        workspace = first.queryset.values_list("pk", flat=True).first()
+        return {"workspace": str(workspace), "type": EVENT_TYPES[0], "facts": "{}"}
+
     def clean_facts(self) -> dict[str, Any]:
         """Return the facts; anything but an object is refused."""
         facts = self.cleaned_data["facts"] or {}
@@ -122,7 +128,9 @@ class AskingAdmin(AuditedAdmin):
         """Show the form, and what became of an event like the one in the address."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        form = EventForm(request, request.GET or None)
+        form = EventForm(request)
+        if request.GET:
+            form = EventForm(request, {**form.defaults(), **request.GET.dict()})
         context = {
             **self.admin_site.each_context(request),
             "title": _("Who would answer?"),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from agents.admin.asking import AskingAdmin
 from agents.admin.growing import PageMedia
 from agents.binding_forms import BindingForm, BindingPageForm
-from agents.bindings import delete_binding, may_tie, save_binding
+from agents.bindings import delete_binding, lock_places, may_tie, save_binding
 from agents.choices import BindingScope
 from agents.models import AgentBinding
 from agents.registry.config_widgets import SuggestingInput
@@ -23,7 +23,6 @@ from langbot.core.admin import author_of
 from langbot.core.conflicts import OPENED, ConflictAdmin
 from langbot.core.models import Workspace
 from langbot.lib import admin as look
-from langbot.lib.models import lock_rows
 
 
 class BindingFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # generic in stubs
@@ -79,7 +78,9 @@ class BindingInline(look.TabularInline):
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        field: forms.Field | None = super().formfield_for_dbfield(
+            db_field, request, **kwargs
+        )
         if db_field.name == "scope_ref":
             _suggest_bots(request, field)
         if db_field.name == "scope" and not request.user.is_superuser:
@@ -168,7 +169,9 @@ class AgentBindingAdmin(AskingAdmin, ConflictAdmin):
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        field: forms.Field | None = super().formfield_for_dbfield(
+            db_field, request, **kwargs
+        )
         if db_field.name == "scope_ref":
             _suggest_bots(request, field)
         if db_field.name == "scope" and not request.user.is_superuser:
@@ -176,8 +179,7 @@ class AgentBindingAdmin(AskingAdmin, ConflictAdmin):
         return field
 
     def lock_for_change(self, request: HttpRequest, pk: Any) -> None:
-        # Saving a binding locks workspaces, and those come first in the lock order.
-        lock_rows(Workspace.objects.all())
+        lock_places()
         super().lock_for_change(request, pk)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:

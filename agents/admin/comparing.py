@@ -10,6 +10,7 @@ from django.forms import Field
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils.text import capfirst
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from pydantic import ValidationError as PolicyError
@@ -139,7 +140,8 @@ class _Reader:
             setting = self.settings.get(key)
             return str(setting.label) if setting is not None else key
         title = str(Agent._meta.get_field(name).verbose_name)  # type: ignore[union-attr]  # versions hold no relations
-        return f"{title}: {self.labels.get(place, key)}" if key else title
+        found = f"{title}: {self.labels.get(place, key)}" if key else title
+        return str(capfirst(found))
 
     def text(self, place: Place, value: Any) -> str:
         setting = self.settings.get(place[1]) if place[0] == CONFIG else None

@@ -9,12 +9,13 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from agents.admin.registry import online_runner_ids
+from agents.admin.plugin_words import operation_words
 from agents.forms import STATE_SCOPES
 from agents.models import Agent, Model, RunnerDescriptor
 from agents.policies import DeliveryPolicy
 from agents.registry.config_items import localized
 from agents.registry.config_schema import selected_models
+from agents.registry.connections import online_runner_ids
 from agents.resources.catalogue import public_id_of
 from langbot.lib import admin as look
 from runners.access import Access, compute_access
@@ -91,7 +92,7 @@ def _runner_notices(agent: Agent, runner: RunnerDescriptor | None) -> Iterator[N
         text = _("The host refuses the runner “%(runner)s”: %(reason)s")
         named = {"runner": name, "reason": runner.last_error}
         yield Notice(text % named, look.BAD, there, name)
-    elif not runner.enabled:
+    elif not runner.is_usable:
         text = _("The runner “%(runner)s” is switched off.")
         yield Notice(text % {"runner": name}, look.BAD, there, name)
     elif agent.runner_id not in online_runner_ids():
@@ -137,7 +138,8 @@ def allowances_of(agent: Agent, runner: RunnerDescriptor | None) -> list[Allowan
     access, resources = compute_access(agent, runner, None, agent.workspace_id)
     names = _model_names(access)
     models = [
-        f"{names.get(model.model_id, model.model_id)} ({', '.join(model.operations)})"
+        f"{names.get(model.model_id, model.model_id)}"
+        f" ({', '.join(operation_words('models', one) for one in model.operations)})"
         for model in resources.models
     ]
     return [
@@ -170,7 +172,7 @@ def _storage(access: Access) -> Iterator[str]:
 def _asked(access: Access) -> Iterator[str]:
     for area, operations in access.permissions.items():
         if operations:
-            yield f"{area}: {', '.join(operations)}"
+            yield from (operation_words(area, one) for one in operations)
 
 
 def _yes(*, when: bool) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import transaction
+from django.core.exceptions import ValidationError
 from django.db.models import (
     BooleanField,
     Case,
@@ -22,22 +22,26 @@ from django.http import HttpRequest
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from agents.admin.plugin_words import (
+    USAGES,
+    capabilities_of,
+    permissions_of,
+    reason_words,
+)
+from agents.admin.risks import RiskAdmin
+from agents.admin.rotating import RotatingAdmin
 from agents.choices import ConnectionStatus
 from agents.models import PluginConnection, PluginToken, RunnerDescriptor
 from agents.registry.config_items import localized
+from agents.registry.connections import online_runner_ids
+from agents.registry.harness import is_unacknowledged
+from agents.registry.models import UNUSABLE
+from agents.registry.switches import switch_runner
 from agents.registry.tokens import create_plugin_token
 from langbot.core.access import visible_rows
-from langbot.core.admin import AuditedAdmin, TokenAdmin, author_of
-from langbot.core.audit import record_act
+from langbot.core.admin import TokenAdmin, author_of
 from langbot.lib import admin as look
 from langbot.lib.forms import LinesField
-
-
-def online_runner_ids() -> set[str]:
-    """Return the ids of runners that some connection serves now."""
-    connections = PluginConnection.objects.filter(status=ConnectionStatus.ONLINE)
-    lists = connections.order_by().values_list("runners", flat=True)
-    return {runner for runners in lists for runner in runners}
 
 
 class RunnerState(TextChoices):
@@ -55,7 +59,7 @@ def with_runner(agents: QuerySet[Any]) -> QuerySet[Any]:
     runner = RunnerDescriptor.objects.filter(runner_id=OuterRef("runner_id"))
     state = Case(
         When(Exists(runner.exclude(last_error="")), then=Value(RunnerState.REFUSED)),
-        When(Exists(runner.filter(enabled=False)), then=Value(RunnerState.OFF)),
+        When(Exists(runner.filter(UNUSABLE)), then=Value(RunnerState.OFF)),
         When(~Exists(runner), then=Value(RunnerState.UNKNOWN)),
         When(runner_id__in=online_runner_ids(), then=Value(RunnerState.ONLINE)),
         default=Value(RunnerState.OFFLINE),
@@ -77,7 +81,7 @@ def runner_choices(
     choices: list[tuple[str, Any]] = []
     rows = RunnerDescriptor.objects.select_related("workspace")
     for runner in visible_rows(user, rows, shared=True):
-        if not runner.enabled and runner.runner_id != keep:
+        if not runner.is_usable and runner.runner_id != keep:
             continue
         label = localized(runner.label, language) or runner.runner_id
         state = _("online") if runner.runner_id in online else _("offline")
@@ -91,8 +95,22 @@ def runner_choices(
     return [("", _("Choose a runner")), *choices]
 
 
+def first_runner(request: Any) -> str:
+    """Return the first runner that a new agent could use now, "" for none.
+
+    Asked once per request: a form and its parts all want to know.
+    """
+    known: str | None = getattr(request, "_langbot_first_runner", None)
+    if known is None:
+        rows = visible_rows(request.user, RunnerDescriptor.objects.all(), shared=True)
+        there = rows.filter(runner_id__in=online_runner_ids(), last_error="")
+        usable = (runner.runner_id for runner in there if runner.is_usable)
+        known = request._langbot_first_runner = next(usable, "")
+    return known
+
+
 @admin.register(RunnerDescriptor)
-class RunnerDescriptorAdmin(AuditedAdmin):
+class RunnerDescriptorAdmin(RiskAdmin):
     shares_rows = True  # those that ship serve every workspace
     list_display = [
         "title",
@@ -103,7 +121,7 @@ class RunnerDescriptorAdmin(AuditedAdmin):
         "able",
         "last_error",
     ]
-    list_filter = ["enabled"]
+    list_filter = ["enabled", "risk"]
     search_fields = ["runner_id", "plugin"]
     actions = ["enable", "disable"]
     fieldsets = [
@@ -122,11 +140,16 @@ class RunnerDescriptorAdmin(AuditedAdmin):
         ),
         (
             _("Can it be used?"),
-            {"fields": ["enabled", "online", "last_seen_at", "last_error"]},
+            {
+                "fields": [
+                    *("enabled", "online", "risk", "acknowledged"),
+                    *("last_seen_at", "last_error"),
+                ]
+            },
         ),
         (
             _("What can it do?"),
-            {"fields": ["able", "permissions", "usages", "event_patterns"]},
+            {"fields": ["able", "asks", "used_for", "answers_to"]},
         ),
         (
             _("What did the plugin send?"),
@@ -141,7 +164,13 @@ class RunnerDescriptorAdmin(AuditedAdmin):
         names = [
             name for _title, options in self.fieldsets for name in options["fields"]
         ]
-        return [name for name in names if name != "enabled"]
+        is_locked = obj is not None and is_unacknowledged(obj)
+        return [name for name in names if name != "enabled" or is_locked]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
+        # Nothing else can be changed here, and the plugin may write the row meanwhile.
+        if "enabled" in form.changed_data:
+            switch_runner(obj, on=obj.enabled, author=author_of(request))
 
     def get_queryset(self, request: HttpRequest) -> Any:
         online = Q(runner_id__in=online_runner_ids())
@@ -158,7 +187,7 @@ class RunnerDescriptorAdmin(AuditedAdmin):
             )
         )
 
-    @admin.display(description=_("runner"), ordering="runner_id")
+    @admin.display(description=_("name"), ordering="runner_id")
     def title(self, runner: RunnerDescriptor) -> str:
         return localized(runner.label, get_language() or "en") or runner.runner_id
 
@@ -170,14 +199,33 @@ class RunnerDescriptorAdmin(AuditedAdmin):
     def online(self, runner: Any) -> str:
         if runner.last_error:
             return look.badge(_("refused"), look.BAD)
+        if runner.archived_at is not None:
+            return look.badge(_("removed"))
         if runner.is_online:
             return look.badge(_("online"), look.GOOD)
         return look.badge(_("offline"), look.WARN)
 
     @admin.display(description=_("capabilities"))
     def able(self, runner: RunnerDescriptor) -> str:
-        names = [name for name, able in runner.capabilities.items() if able]
-        return ", ".join(name.replace("_", " ") for name in names) or "—"
+        return capabilities_of(runner)
+
+    @admin.display(description=_("permissions"))
+    def asks(self, runner: RunnerDescriptor) -> str:
+        return permissions_of(runner)
+
+    @admin.display(description=_("can be chosen for"))
+    def used_for(self, runner: RunnerDescriptor) -> str:
+        return ", ".join(str(USAGES.get(one, one)) for one in runner.usages) or "—"
+
+    @admin.display(description=_("events it takes"))
+    def answers_to(self, runner: RunnerDescriptor) -> str:
+        return ", ".join(runner.event_patterns) or str(_("all that lead to its agent"))
+
+    @admin.display(description=_("risk acknowledged"))
+    def acknowledged(self, runner: RunnerDescriptor) -> str:
+        if runner.acknowledged_at is None:
+            return "—"
+        return f"{runner.acknowledged_by}, {runner.acknowledged_at:%Y-%m-%d %H:%M}"
 
     @admin.action(description=_("Enable selected runners"), permissions=["change"])
     def enable(
@@ -194,26 +242,21 @@ class RunnerDescriptorAdmin(AuditedAdmin):
     def _switch(
         self, request: HttpRequest, queryset: QuerySet[RunnerDescriptor], *, on: bool
     ) -> None:
-        runners = list(queryset.exclude(enabled=on))
-        for runner in runners:
-            with transaction.atomic():
-                RunnerDescriptor.objects.filter(pk=runner.pk).update(enabled=on)
-                record_act(
-                    author_of(request),
-                    "enabled" if on else "disabled",
-                    runner,
-                    before={"enabled": not on},
-                    after={"enabled": on},
-                )
+        changed = 0
+        for runner in queryset:
+            try:
+                changed += switch_runner(runner, on=on, author=author_of(request))
+            except ValidationError as error:
+                self.message_user(request, " ".join(error.messages), messages.ERROR)
         done = ngettext(
-            "%(count)d runner changed.", "%(count)d runners changed.", len(runners)
+            "%(count)d runner changed.", "%(count)d runners changed.", changed
         )
-        self.message_user(request, done % {"count": len(runners)}, messages.SUCCESS)
+        self.message_user(request, done % {"count": changed}, messages.SUCCESS)
 
 
 class PluginTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
     plugins = LinesField(
-        label=_("plugins"),
+        label=_("Plugins"),
         required=False,
         help_text=_(
             "Names (author/name) it may register, one per line; * admits any, "
@@ -228,14 +271,15 @@ class PluginTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in 
 
 
 @admin.register(PluginToken)
-class PluginTokenAdmin(TokenAdmin):
+class PluginTokenAdmin(RotatingAdmin):
     form = PluginTokenForm
     list_display = [*TokenAdmin.list_display, "admits"]
     autocomplete_fields = ["workspace"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        shown = ["prefix", "created_at", "last_used_at", "revoked_at"] if obj else []
-        return ["label", "workspace", "plugins", *shown]
+        shown = ["prefix", "created_at", "last_used_at", "expires_at", "revoked_at"]
+        shown = shown if obj else []
+        return ["label", "workspace", "plugins", "control_plane", *shown]
 
     @admin.display(description=_("plugins"))
     def admits(self, token: PluginToken) -> Any:
@@ -243,7 +287,10 @@ class PluginTokenAdmin(TokenAdmin):
 
     def make_token(self, row: PluginToken) -> tuple[PluginToken, str]:
         return create_plugin_token(
-            row.label, workspace=row.workspace, plugins=row.plugins
+            row.label,
+            workspace=row.workspace,
+            plugins=row.plugins,
+            control_plane=row.control_plane,
         )
 
 
@@ -257,7 +304,7 @@ class PluginConnectionAdmin(look.RecordAdmin):
         "workspace",
         "connected_at",
         "disconnected_at",
-        "reason",
+        "why",
     ]
     list_filter = ["status"]
     list_select_related = ["workspace"]
@@ -271,3 +318,7 @@ class PluginConnectionAdmin(look.RecordAdmin):
         }
         tone = tones.get(ConnectionStatus(connection.status), look.CALM)
         return look.badge(connection.get_status_display(), tone)
+
+    @admin.display(description=_("reason"))
+    def why(self, connection: PluginConnection) -> str:
+        return reason_words(connection.reason)

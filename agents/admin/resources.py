@@ -3,20 +3,28 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.translation import gettext_lazy, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from agents.admin.growing import PageMedia
+from agents.admin.states import StateColumn, StateFilter
 from agents.models import Model, ModelProvider
 from agents.resources.defaults import fill_first_selector
-from agents.resources.removing import agents_with, remove_model, remove_provider
+from agents.resources.removing import (
+    agents_with,
+    remove_model,
+    remove_provider,
+    restore_archived,
+)
 from langbot.core.admin import author_of
 from langbot.core.conflicts import OPENED, ConflictAdmin, ConflictForm
 from langbot.core.retiring import RetiringAdmin, Use
 from langbot.lib import admin as look
 from langbot.lib.forms import SecretField
+from langbot.lib.http import refused_at_sight
 from langbot.lib.redaction import REDACTED
 
 
@@ -67,23 +75,26 @@ def _uses_of(*models: Model) -> list[Use]:
     ]
 
 
-class _SwitchedOffAdmin(RetiringAdmin, ConflictAdmin):
-    """Has no archive: what agents name is switched off."""
+class _ArchivableAdmin(StateColumn, RetiringAdmin, ConflictAdmin):
+    """Archives what agents name, and brings it back."""
 
-    retire_label = gettext_lazy("Switch it off")
-    retire_text = gettext_lazy(
-        "It is switched off instead of deleted: nobody can use it, what names it stays."
-    )
-
-    kept_text = gettext_lazy("%(object)s (in use: %(uses)s; switched off instead)")
+    actions = ["restore", "delete_selected"]
 
     def retired_message(self, count: int) -> str:
         done = ngettext(
-            "%(count)d is in use by agents: it is switched off, not deleted.",
-            "%(count)d are in use by agents: they are switched off, not deleted.",
+            "%(count)d is in use by agents: it is archived, not deleted.",
+            "%(count)d are in use by agents: they are archived, not deleted.",
             count,
         )
         return done % {"count": count}
+
+    @admin.action(description=_("Restore what is archived"), permissions=["change"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        author = author_of(request)
+        rows = queryset.exclude(archived_at=None)
+        count = sum(restore_archived(row, author=author) for row in rows)
+        done = ngettext("%(count)d restored.", "%(count)d restored.", count)
+        self.message_user(request, done % {"count": count}, messages.SUCCESS)
 
 
 class ModelInline(look.TabularInline):
@@ -96,11 +107,11 @@ class ModelInline(look.TabularInline):
 
 
 @admin.register(ModelProvider)
-class ModelProviderAdmin(_SwitchedOffAdmin):
+class ModelProviderAdmin(_ArchivableAdmin):
     Media = PageMedia
     form = ProviderForm
-    list_display = ["name", "workspace", "kind", "base_url", "has_key", "enabled"]
-    list_filter = ["kind", "enabled", "workspace"]
+    list_display = ["name", "workspace", "kind", "base_url", "has_key", "state"]
+    list_filter = ["kind", StateFilter, "workspace"]
     list_select_related = ["workspace"]
     search_fields = ["name", "base_url"]
     autocomplete_fields = ["workspace"]
@@ -112,6 +123,15 @@ class ModelProviderAdmin(_SwitchedOffAdmin):
             {"fields": ["base_url", "api_key", "timeout_seconds"]},
         ),
     ]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
+        super().save_model(request, obj, form, change)
+        if problem := refused_at_sight(obj.base_url):
+            text = _(
+                "Calls to it will be refused: %(problem)s. If it is meant to be there, "
+                "add its host to LANGBOT_OUTBOUND_ALLOW and restart."
+            )
+            self.message_user(request, text % {"problem": problem}, messages.WARNING)
 
     def uses_of(self, row: ModelProvider) -> list[Use]:
         return _uses_of(*row.models.all())
@@ -145,11 +165,11 @@ class ModelProviderAdmin(_SwitchedOffAdmin):
 
 
 @admin.register(Model)
-class ModelAdmin(_SwitchedOffAdmin):
+class ModelAdmin(_ArchivableAdmin):
     Media = PageMedia
     form = ModelForm
-    list_display = ["name", "provider", "kind", "context_window_tokens", "enabled"]
-    list_filter = ["kind", "enabled"]
+    list_display = ["name", "provider", "kind", "context_window_tokens", "state"]
+    list_filter = ["kind", StateFilter]
     list_select_related = ["provider"]
     search_fields = ["name", "provider__name"]
     autocomplete_fields = ["provider"]

@@ -14,9 +14,10 @@ from django.urls import NoReverseMatch, path, reverse
 from django.utils.translation import gettext as _
 
 from agents.admin.insight import page_context
+from agents.models import Agent
 from langbot.core.access import workspace_of_user
 from langbot.core.audited_admin import AuditedAdmin
-from runners.admin.wording import label_of
+from runners.admin.wording import WAITS, label_of, waiting_words
 from runners.choices import EventType, RunStatus
 
 _ANY = UUID(int=0)  # stands in the addresses for an id that the script puts there
@@ -45,7 +46,7 @@ class TrialAdmin(AuditedAdmin):
             "original": agent,
             "media": self.media,
             "addresses": _addresses(agent),
-            "words": _words(),
+            "words": _words(agent),
             # REST works in one workspace per person.
             "is_elsewhere": workspace_of_user(request.user) != agent.workspace,
         }
@@ -62,7 +63,7 @@ def _addresses(agent: Any) -> dict[str, str]:
             "run": reverse("langbot:run-detail", kwargs={"id": _ANY}),
             "cancel": reverse("langbot:run-cancel", kwargs={"id": _ANY}),
             "queued": reverse("langbot:queued-detail", kwargs={"id": _ANY}),
-            "page": reverse("admin:langbot_runners_agentrun_changelist"),
+            "page": reverse("admin:langbot_runners_agentrun_by_id", args=[_ANY]),
             "any": str(_ANY),
             "agent": str(agent.public_id),
         }
@@ -70,7 +71,7 @@ def _addresses(agent: Any) -> dict[str, str]:
         return {}
 
 
-def _words() -> dict[str, Any]:
+def _words(agent: Agent) -> dict[str, Any]:
     return {
         "types": {kind.value: label_of(kind) for kind in EventType},
         "statuses": {status.value: str(status.label) for status in RunStatus},
@@ -78,6 +79,7 @@ def _words() -> dict[str, Any]:
         "sending": _("Sending…"),
         "waiting": _("Waits for the message before it…"),
         "running": _("The agent answers…"),
+        "waits": {reason: waiting_words(reason, agent.runner_id) for reason in WAITS},
         "refused": _("The host refused the message: %s"),
         "unreachable": _("The host cannot be reached."),
         "open": _("Open this run"),

@@ -6,9 +6,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins, serializers
+from rest_framework import mixins
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,6 +22,7 @@ from agents.api.versions import VersionActions
 from agents.models import Agent, RunnerDescriptor
 from agents.services import clone_agent, remove_agent, unarchive_agent
 from langbot.core.access import author_of
+from langbot.core.rest import json_object
 from runners.api.answering import ANSWERS
 from runners.api.intake import message_from
 
@@ -63,7 +63,7 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
 
     def _create(self, request: Request, extra: dict[str, Any]) -> Any:
         workspace = self.required_workspace()
-        serializer = self.get_serializer(data={**_object(request.data), **extra})
+        serializer = self.get_serializer(data={**json_object(request.data), **extra})
         serializer.is_valid(raise_exception=True)
         serializer.save(workspace=workspace)
         return serializer.data
@@ -104,7 +104,7 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
                 unarchive_agent(agent, author=author_of(request))
             self.kwargs["id"] = agent.public_id
             locked = self.lock_object()
-            data = {**_defaults(locked), **_object(request.data), "slug": slug}
+            data = {**_defaults(), **json_object(request.data), "slug": slug}
             serializer = self.get_serializer(locked, data=data)
             serializer.is_valid(raise_exception=True)
             serializer.save()
@@ -143,13 +143,7 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
         )
 
 
-def _object(data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise serializers.ValidationError([_("Enter a JSON object.")])
-    return data
-
-
-def _defaults(agent: Agent) -> dict[str, Any]:
+def _defaults() -> dict[str, Any]:
     fresh = Agent()
     names = {
         "description",

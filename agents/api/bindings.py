@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from agents.api.references import AgentReference, reference_to
 from agents.api.resolving import ResolveActions
-from agents.bindings import EVENT_PATTERN
+from agents.bindings import EVENT_PATTERN, lock_places
 from agents.choices import BindingScope
 from agents.models import Agent, AgentBinding
 from agents.services import delete_binding, save_binding
@@ -138,7 +138,9 @@ class BindingViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, ResolveAc
 
     def partial_update(self, request: Request, id: UUID) -> Response:
         """Change a binding."""
-        return self.change(partial=True)
+        with transaction.atomic():
+            lock_places()
+            return self.change(partial=True)
 
     def destroy(self, request: Request, id: UUID) -> Response:
         """Delete a binding; the runs it began stay."""

@@ -52,6 +52,7 @@ class _Builder:
         field = _FIELDS.get(item.type, _json)(self, item, value)
         if not item.is_secret:
             field.initial = value
+        _propose(item, field)
         if item.show_if is not None:
             field.widget.attrs |= {
                 "data-show-field": item.show_if.field,
@@ -75,6 +76,22 @@ class _Builder:
         stored = [name for name in model_chain(value) if name]
         missing = [name for name in stored if name not in offered]
         return [*choices, *((name, _("%s (missing)") % name) for name in missing)]
+
+
+def _propose(item: ConfigItem, field: Any) -> None:
+    """Begin with the only model there is, where one is required and none is chosen.
+
+    A `proposed` value is one that nobody touched and that is stored all the same.
+    """
+    if not item.required or item.type not in MODEL_KINDS:
+        return
+    is_chain = isinstance(field, ModelChainField)
+    offered = field.offered if is_chain else field.choices
+    models = [name for name, _label in offered if name]
+    if len(models) == 1 and not any(model_chain(field.initial)):
+        only = models[0]
+        field.initial = {"primary": only, "fallbacks": []} if is_chain else only
+        field.proposed = True
 
 
 def form_fields(

@@ -14,6 +14,7 @@ MODEL_KINDS = {
     "llm-model-selector": "llm",
     "rerank-model-selector": "rerank",
 }
+KNOWLEDGE_SELECTOR = "knowledge-base-multi-selector"
 _LOCALES = {"en": "en_US", "zh": "zh_Hans", "zh_cn": "zh_Hans", "zh_tw": "zh_Hant"}
 
 

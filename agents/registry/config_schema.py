@@ -13,6 +13,7 @@ from agents.config_secrets import is_readable, is_sealed
 from agents.registry.config_fields import form_fields
 from agents.registry.config_items import (
     ARRAYS,
+    KNOWLEDGE_SELECTOR,
     MODEL_KINDS,
     ConfigItem,
     localized,
@@ -177,7 +178,7 @@ _CHECKS: dict[str, Callable[[ConfigItem, Any], Any]] = {
     "model-fallback-selector": _fallback_model,
     "llm-model-selector": _text,
     "rerank-model-selector": _text,
-    "knowledge-base-multi-selector": _strings,
+    KNOWLEDGE_SELECTOR: _strings,
 }
 
 
@@ -204,6 +205,18 @@ def selected_models(
     return found - {""}
 
 
+def selected_bases(
+    schema: list[dict[str, Any]], config: Mapping[str, Any]
+) -> list[str]:
+    """Return the ids of the knowledge bases that a configuration names, in order."""
+    found: list[str] = []
+    for item in read_schema(schema):
+        chosen = config.get(item.name) if item.type == KNOWLEDGE_SELECTOR else None
+        if isinstance(chosen, list):
+            found += [name for name in chosen if isinstance(name, str)]
+    return found
+
+
 __all__ = [
     "ARRAYS",
     "WrongValueError",
@@ -211,6 +224,7 @@ __all__ = [
     "is_empty",
     "localized",
     "read_schema",
+    "selected_bases",
     "selected_models",
     "validate_config",
     "without_required_secrets",

@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Now
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Concat, Now
 
-from agents.choices import ConnectionStatus
-from agents.models import PluginConnection, PluginToken, RunnerDescriptor
+from agents.choices import ConnectionStatus, RunnerRisk
+from agents.models import Plugin, PluginConnection, PluginToken, RunnerDescriptor
+from agents.registry.harness import classify, executes_code
+from agents.registry.models import UNUSABLE
 from agents.registry.tokens import verify_plugin_token
 from langbot.lib.models import lock_rows
 from runners.protocol.manifest import (
@@ -25,6 +27,8 @@ from runners.protocol.manifest import (
 )
 
 ANY_PLUGIN = "*"
+# Why a row is offline that its web process may bring back: it stalled, or it ended.
+NODE_LOST = "the web process ended"
 GONE_DAYS = 30  # how long admins see that a plugin was here, or was refused
 _LONGEST_NAME = 190  # with a runner's name of 100 its id fits its column
 
@@ -50,17 +54,25 @@ class Registered:
     plugin: str
     workspace: str
     actions: dict[str, str] = field(default_factory=dict)
+    has_icon: bool = False
+
+
+def workspace_id_of(registered: Registered) -> int | None:
+    """Return the key of the workspace that a connection serves, None for all."""
+    served = registered.workspace
+    return None if served == ANY_PLUGIN else int(served)
 
 
 def revoked(web_node: str) -> set[UUID]:
     """Return the node's connections whose token is good no more."""
-    rows = _online().filter(web_node=web_node, token__revoked_at__isnull=False)
+    over = PluginToken.objects.over()
+    rows = _online().filter(web_node=web_node, token__in=over)
     return set(rows.values_list("public_id", flat=True))
 
 
 def disabled_runners() -> set[str]:
-    """Return the runners that an admin has switched off."""
-    rows = RunnerDescriptor.objects.filter(enabled=False)
+    """Return the runners that an admin has switched off, or whose plugin is off."""
+    rows = RunnerDescriptor.objects.filter(UNUSABLE)
     return set(rows.values_list("runner_id", flat=True))
 
 
@@ -100,9 +112,11 @@ def register(
     Raises RegistrationRefusedError when another workspace owns one of the runners.
     """
     with transaction.atomic():
+        # The plugin before its runners: who switches it locks in this order too.
+        plugin = describe_plugin(token, manifest.plugin, manifest.version)
         rows = _locked(token, manifest.runners)
         usable = [
-            _describe(rows[runner.id], token, runner, unusable)
+            _describe(rows[runner.id], (token, plugin), runner, unusable)
             for runner in manifest.runners
         ]
         reasons = [_list_invalid(token, manifest, bad) for bad in manifest.invalid]
@@ -124,7 +138,13 @@ def register(
             reason="\n".join([*unusable.values(), *reasons]),
         )
     workspace = str(token.workspace_id) if token.workspace_id else ANY_PLUGIN
-    return Registered(origin.connection_id, manifest.plugin, workspace, actions)
+    return Registered(
+        origin.connection_id,
+        manifest.plugin,
+        workspace,
+        actions,
+        has_icon=manifest.has_icon,
+    )
 
 
 def record_refusal(plain_token: str, plugin: str, origin: Origin, reason: str) -> None:
@@ -151,12 +171,23 @@ def record_refusal(plain_token: str, plugin: str, origin: Origin, reason: str) -
 
 
 def disconnect(connection_id: UUID, reason: str = "") -> None:
-    """Mark a connection as gone; idempotent."""
-    _online().filter(public_id=connection_id).update(
+    """Mark a connection as gone; idempotent.
+
+    One that was marked as lost is final then: a web process that reads its rows at
+    the same time does not bring it back.
+    """
+    open_or_lost = Q(status=ConnectionStatus.ONLINE) | Q(reason__startswith=NODE_LOST)
+    PluginConnection.objects.filter(open_or_lost, public_id=connection_id).update(
         status=ConnectionStatus.OFFLINE,
         reason=reason,
         disconnected_at=datetime.now(UTC),
     )
+
+
+def online_runner_ids() -> set[str]:
+    """Return the ids of runners that some connection serves now."""
+    lists = _online().order_by().values_list("runners", flat=True)
+    return {runner for runners in lists for runner in runners}
 
 
 def online_nodes() -> list[str]:
@@ -165,15 +196,38 @@ def online_nodes() -> list[str]:
 
 
 def disconnect_node(web_node: str) -> int:
-    """Mark every connection of a dead web node as gone."""
+    """Mark every connection of a dead web node as gone; `reconnect` takes it back."""
     return (
         _online()
         .filter(web_node=web_node)
         .update(
             status=ConnectionStatus.OFFLINE,
-            reason="the web process ended",
+            reason=Concat(Value(f"{NODE_LOST}\n"), F("reason")),
             disconnected_at=datetime.now(UTC),
         )
+    )
+
+
+def reconnect(connection_ids: Iterable[UUID]) -> int:
+    """Mark connections as online again that were given up while their node stalled.
+
+    Called by the node that holds their sockets; returns how many. Reads only, unless
+    there is one.
+    """
+    lost = PluginConnection.objects.filter(
+        public_id__in=connection_ids,
+        status=ConnectionStatus.OFFLINE,
+        reason__startswith=NODE_LOST,
+    )
+    found = list(lost.values_list("pk", "reason"))
+    return sum(
+        # By its reason again: the socket may have closed meanwhile.
+        lost.filter(pk=key).update(
+            status=ConnectionStatus.ONLINE,
+            reason=reason.removeprefix(NODE_LOST).lstrip("\n"),
+            disconnected_at=None,
+        )
+        for key, reason in found
     )
 
 
@@ -201,10 +255,11 @@ def _locked(
 
 def _describe(
     row: RunnerDescriptor,
-    token: PluginToken,
+    source: tuple[PluginToken, Plugin],
     runner: RunnerManifest,
     unusable: Mapping[str, str],
 ) -> RunnerManifest | None:
+    token, plugin = source
     if token.workspace_id is not None:
         if row.workspace_id is None:
             # It serves its own workspace, but only a token for all may redescribe
@@ -213,8 +268,15 @@ def _describe(
         if row.workspace_id != token.workspace_id:
             message = f"{runner.id} belongs to another workspace"
             raise RegistrationRefusedError(message)
+    is_harness = executes_code(runner.config_schema)
+    classify(row, RunnerRisk.HARNESS if is_harness else row.risk)
     RunnerDescriptor.objects.filter(pk=row.pk).update(
         workspace_id=token.workspace_id,
+        enabled=row.enabled,
+        risk=row.risk,
+        acknowledged_at=row.acknowledged_at,
+        plugin_enabled=plugin.enabled or not _is_over(plugin, token),
+        archived_at=None,
         label=runner.label,
         description=runner.description,
         plugin=f"{runner.author}/{runner.plugin}",
@@ -232,6 +294,29 @@ def _describe(
         last_seen_at=datetime.now(UTC),
     )
     return None if runner.id in unusable else runner
+
+
+def describe_plugin(token: PluginToken, name: str, version: str) -> Plugin:
+    """Note that a plugin is here; one that was archived is back.
+
+    Who has the token of a workspace describes plugins of that workspace only.
+    """
+    new = {"workspace_id": token.workspace_id}
+    Plugin.objects.get_or_create(name=name, defaults=new)
+    (plugin,) = lock_rows(Plugin.objects.filter(name=name))
+    if token.workspace_id in (None, plugin.workspace_id):
+        plugin.workspace_id = token.workspace_id
+        plugin.version, plugin.archived_at = version[:50], None
+        plugin.last_seen_at = datetime.now(UTC)
+        plugin.save(
+            update_fields=["workspace", "version", "archived_at", "last_seen_at"]
+        )
+    return plugin
+
+
+def _is_over(plugin: Plugin, token: PluginToken) -> bool:
+    """Whether the plugin's switch concerns what this token serves."""
+    return plugin.workspace_id in (None, token.workspace_id)
 
 
 def _list_invalid(token: PluginToken, manifest: PluginManifest, bad: Any) -> str:

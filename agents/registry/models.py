@@ -2,16 +2,58 @@
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from agents.choices import ConnectionStatus
+from agents.choices import ConnectionStatus, RunnerRisk
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
 from langbot.lib.models import NaturalKeyModel, NaturalKeyQuerySet, PublicModel
 
+_NOT_OVER = Q(expires_at=None) | Q(expires_at__gt=Now())
+
+
+class Plugin(PublicModel):
+    """One plugin, whoever runs its processes; rows come with the first connection.
+
+    `archived_at` is set when its package is removed: what names it stays, and a
+    connection brings it back. Its icon and readme are what it sent, checked.
+    """
+
+    name = models.CharField(_("plugin"), max_length=200, unique=True)
+    workspace = models.ForeignKey(
+        Workspace,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="plugins",
+        verbose_name=_("workspace"),
+        help_text=_("Empty: it serves every workspace."),
+    )
+    version = models.CharField(_("version"), max_length=50, blank=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    icon = models.BinaryField(_("icon"), null=True)
+    icon_type = models.CharField(_("type of the icon"), max_length=50, blank=True)
+    readme = models.TextField(_("readme"), blank=True)
+    last_seen_at = models.DateTimeField(_("last seen"), null=True)
+    archived_at = models.DateTimeField(_("archived"), null=True)
+
+    class Meta:
+        verbose_name = _("plugin")
+        verbose_name_plural = _("plugins")
+        ordering = ["name"]
+        permissions = [("manage_plugins", "Can install, upgrade and remove plugins")]
+
+    def __str__(self) -> str:
+        return self.name
+
 
 class RunnerDescriptor(NaturalKeyModel):
-    """What a plugin said about one of its runners, or why it was refused."""
+    """What a plugin said about one of its runners, or why it was refused.
+
+    A runner of the risk class `harness` can execute code: it is never enabled before
+    a person has acknowledged that in writing (LB-161), which the database holds too.
+    """
 
     NATURAL_KEY = ("runner_id",)
 
@@ -36,8 +78,27 @@ class RunnerDescriptor(NaturalKeyModel):
     config_schema = models.JSONField(_("configuration schema"), default=list)
     manifest = models.JSONField(_("manifest"), default=dict)
     enabled = models.BooleanField(_("enabled"), default=True)
+    plugin_enabled = models.BooleanField(
+        _("plugin enabled"),
+        default=True,
+        editable=False,
+        help_text=_("A copy of its plugin's switch: every start of a run reads it."),
+    )
+    risk = models.CharField(
+        _("risk class"),
+        max_length=10,
+        choices=RunnerRisk.choices,
+        default=RunnerRisk.ORDINARY,
+    )
+    acknowledged_at = models.DateTimeField(
+        _("risk acknowledged"), null=True, editable=False
+    )
+    acknowledged_by = models.CharField(
+        _("acknowledged by"), max_length=200, blank=True, editable=False
+    )
     last_error = models.TextField(_("last error"), blank=True)
     last_seen_at = models.DateTimeField(_("last seen"), null=True)
+    archived_at = models.DateTimeField(_("archived"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = NaturalKeyQuerySet["RunnerDescriptor"].as_manager()
@@ -50,11 +111,33 @@ class RunnerDescriptor(NaturalKeyModel):
             models.CheckConstraint(
                 condition=Q(runner_id__regex=r"^plugin:[^/:]+/[^/]+/[^/]+$"),
                 name="langbot_runner_id_format",
-            )
+            ),
+            models.CheckConstraint(
+                condition=~Q(risk="harness", enabled=True, acknowledged_at=None),
+                name="langbot_runner_harness_off",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.runner_id
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may take new runs; `UNUSABLE` says the same of rows."""
+        return self.enabled and self.plugin_enabled and self.archived_at is None
+
+
+UNUSABLE = Q(enabled=False) | Q(plugin_enabled=False) | Q(archived_at__isnull=False)
+
+
+class PluginTokenQuerySet(models.QuerySet["PluginToken"]):
+    def good(self) -> "PluginTokenQuerySet":
+        """Tokens that open a socket now, by the database's clock."""
+        return self.filter(_NOT_OVER, revoked_at=None)
+
+    def over(self) -> "PluginTokenQuerySet":
+        """Tokens that were revoked, or whose grace after a rotation has ended."""
+        return self.exclude(_NOT_OVER, revoked_at=None)
 
 
 class PluginToken(PublicModel):
@@ -81,8 +164,24 @@ class PluginToken(PublicModel):
             "an empty list admits the first that registers."
         ),
     )
+    control_plane = models.BooleanField(
+        _("control plane"),
+        default=False,
+        help_text=_(
+            "Its plugins may take, end and cancel runs of its workspace, "
+            "and act as remote runtimes."
+        ),
+    )
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    expires_at = models.DateTimeField(
+        _("expires"),
+        null=True,
+        editable=False,
+        help_text=_("Set when another one takes its place; its sockets close then."),
+    )
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+
+    objects = PluginTokenQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("plugin token")

@@ -1,7 +1,11 @@
 """The language models that agents may use."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.core.validators import URLValidator
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from agents.choices import ModelKind, ProviderKind
@@ -10,7 +14,33 @@ from langbot.lib.fields import EncryptedTextField
 from langbot.lib.models import NaturalKeyModel, NaturalKeyQuerySet, PublicModel
 
 
-class ModelProvider(PublicModel, NaturalKeyModel):
+class Archivable(models.Model):
+    """A row that was deleted while something named it: kept, and switched off.
+
+    Switching it on again, by whatever door, brings it back.
+    """
+
+    enabled = models.BooleanField(_("enabled"), default=True)
+    archived_at = models.DateTimeField(_("archived"), null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def save(
+        self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any
+    ) -> None:
+        if self.enabled and self.archived_at is not None:
+            self.archived_at = None
+            if update_fields is not None:
+                update_fields = {*update_fields, "archived_at"}
+        super().save(*args, update_fields=update_fields, **kwargs)
+
+
+# What `save` cannot see: bulk updates.
+_ARCHIVED_IS_OFF = Q(archived_at=None) | Q(enabled=False)
+
+
+class ModelProvider(Archivable, PublicModel, NaturalKeyModel):
     """Where models are called; the key is encrypted at rest and never shown."""
 
     NATURAL_KEY = ("workspace__slug", "name")
@@ -36,7 +66,6 @@ class ModelProvider(PublicModel, NaturalKeyModel):
     )
     api_key = EncryptedTextField(_("API key"), blank=True, default="")
     timeout_seconds = models.PositiveIntegerField(_("timeout (seconds)"), default=120)
-    enabled = models.BooleanField(_("enabled"), default=True)
 
     objects = NaturalKeyQuerySet["ModelProvider"].as_manager()
 
@@ -47,14 +76,17 @@ class ModelProvider(PublicModel, NaturalKeyModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["workspace", "name"], name="langbot_provider_name_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=_ARCHIVED_IS_OFF, name="langbot_provider_archived_is_off"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
 
-class Model(PublicModel, NaturalKeyModel):
+class Model(Archivable, PublicModel, NaturalKeyModel):
     """One model of a provider."""
 
     NATURAL_KEY = ("provider__workspace__slug", "provider__name", "name")
@@ -75,7 +107,6 @@ class Model(PublicModel, NaturalKeyModel):
         _("context window (tokens)"), null=True, blank=True
     )
     extra_args = models.JSONField(_("extra arguments"), default=dict, blank=True)
-    enabled = models.BooleanField(_("enabled"), default=True)
 
     objects = NaturalKeyQuerySet["Model"].as_manager()
 
@@ -86,7 +117,10 @@ class Model(PublicModel, NaturalKeyModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["provider", "name"], name="langbot_model_name_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=_ARCHIVED_IS_OFF, name="langbot_model_archived_is_off"
+            ),
         ]
 
     def __str__(self) -> str:

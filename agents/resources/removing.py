@@ -1,6 +1,7 @@
-"""Taking models and providers away: what agents name is switched off, not deleted."""
+"""Taking models and providers away: what agents name is archived, not deleted."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -23,10 +24,10 @@ def agents_with(models: Iterable[Model]) -> QuerySet[Agent]:
 
 
 def remove_model(model: Model, *, author: str) -> bool:
-    """Delete a model that no agent names, switch off any other; True when deleted."""
+    """Delete a model that no agent names, archive any other; True when deleted."""
     with transaction.atomic():
         if agents_with([model]).exists():
-            _switch_off(model, author)
+            _archive(model, author)
             return False
         record_act(author, "deleted", model, before=state_of(model))
         Model.objects.filter(pk=model.pk).delete()
@@ -34,11 +35,11 @@ def remove_model(model: Model, *, author: str) -> bool:
 
 
 def remove_provider(provider: ModelProvider, *, author: str) -> bool:
-    """Delete a provider with its models, or switch it off while agents name one."""
+    """Delete a provider with its models, or archive it while agents name one."""
     with transaction.atomic():
         models = list(provider.models.all())
         if agents_with(models).exists():
-            _switch_off(provider, author)
+            _archive(provider, author)
             return False
         for model in models:
             record_act(author, "deleted", model, before=state_of(model))
@@ -47,10 +48,20 @@ def remove_provider(provider: ModelProvider, *, author: str) -> bool:
     return True
 
 
-def _switch_off(row: Model | ModelProvider, author: str) -> None:
-    rows = type(row)._default_manager.filter(pk=row.pk, enabled=True)
-    if rows.update(enabled=False):
-        record_act(
-            author, "disabled", row, before={"enabled": True}, after={"enabled": False}
-        )
-    row.enabled = False
+def restore_archived(row: Model | ModelProvider, *, author: str) -> bool:
+    """Bring an archived row back, switched on; False when it was not archived."""
+    with transaction.atomic():
+        rows = type(row)._default_manager.filter(pk=row.pk)
+        if not rows.exclude(archived_at=None).update(archived_at=None, enabled=True):
+            return False
+        record_act(author, "unarchived", row)
+    row.archived_at, row.enabled = None, True
+    return True
+
+
+def _archive(row: Model | ModelProvider, author: str) -> None:
+    rows = type(row)._default_manager.filter(pk=row.pk, archived_at=None)
+    now = datetime.now(UTC)
+    if rows.update(enabled=False, archived_at=now):
+        record_act(author, "archived", row)
+    row.refresh_from_db(fields=["enabled", "archived_at"])

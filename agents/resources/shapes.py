@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_SECONDS = 120
@@ -47,6 +47,38 @@ class LlmRequest:
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     timeout: float | None = None
     remove_think: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """Which documents answer a query best; `timeout` as in `LlmRequest`."""
+
+    query: str
+    documents: list[str]
+    top_k: int | None = None
+    extra_args: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+class RerankResult(TypedDict):
+    """`index` is the document's place in the request; a higher score is better."""
+
+    index: int
+    relevance_score: float
+
+
+class RerankAnswer(TypedDict):
+    """`notice` is what a provider that is no real model says of itself."""
+
+    results: list[RerankResult]
+    notice: NotRequired[str]
+
+
+class EmbeddingAnswer(TypedDict):
+    """One vector for each text; `notice` as in `RerankAnswer`."""
+
+    vectors: list[list[float]]
+    notice: NotRequired[str]
 
 
 class LlmAnswer(TypedDict):

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from agents.bindings import lock_places
 from agents.models import Agent, RunnerDescriptor
 from agents.registry.config_schema import is_empty, read_schema
 from agents.services import save_agent, unarchive_agent
@@ -18,12 +19,11 @@ from langbot.configuration.documents import (
     BotDocument,
     ConfigurationDocument,
 )
-from langbot.configuration.export import objects_of, shown
+from langbot.configuration.export import objects_of, says_nothing_new, shown
 from langbot.configuration.providers import save_provider
 from langbot.configuration.references import ModelReferences
 from langbot.core.models import Workspace
 from langbot.lib.differences import differences
-from langbot.lib.models import lock_rows
 from platforms.models import Bot
 from platforms.services import save_bot, schema_of, unarchive_bot
 
@@ -54,7 +54,7 @@ def apply_configuration(
     with every problem, keyed by object and field, and PermissionDenied.
     """
     with transaction.atomic():
-        lock_rows(Workspace.objects.filter(pk=workspace.pk))
+        lock_places()
         before = objects_of(workspace)
         work = _Application(workspace, author, may_bind_globally)
         work.run(document)
@@ -100,6 +100,8 @@ class _Application:
 
     def _save_bot(self, wanted: BotDocument) -> None:
         bot = Bot.objects.filter(workspace=self.workspace, slug=wanted.slug).first()
+        if bot is not None and says_nothing_new(wanted, bot):
+            return
         if bot is None:
             bot = Bot(workspace=self.workspace)
         elif bot.archived_at is not None:
@@ -111,6 +113,8 @@ class _Application:
     def _save_agent(self, wanted: AgentDocument, references: ModelReferences) -> None:
         mine = Agent.objects.filter(workspace=self.workspace, slug=wanted.slug)
         agent = mine.first()
+        if agent is not None and says_nothing_new(wanted, agent, references):
+            return
         if agent is None:
             agent = Agent(workspace=self.workspace)
         elif agent.archived_at is not None:

@@ -12,6 +12,7 @@ from agents.models import Agent, AgentBinding
 from langbot.configuration.documents import AgentDocument
 from langbot.configuration.export import binding_content
 from langbot.configuration.references import ModelReferences
+from langbot.core.audit import state_of
 from langbot.core.models import Workspace
 from platforms.models import Bot
 
@@ -64,12 +65,16 @@ class BindingChanges:
     def _save(self, row: AgentBinding | None, slug: str, content: Content) -> None:
         if content["scope"] == BindingScope.BOT:
             self._check_bot(content["scope_ref"])
+        was = state_of(row) if row is not None else None  # before `prepare` touched it
         if row is None:
             agents = Agent.objects.filter(workspace=self._workspace, slug=slug)
-            row = AgentBinding(agent=agents.get())
+            agent = agents.first()
+            if agent is None:
+                return  # it was refused, and that is said at its own place
+            row = AgentBinding(agent=agent)
         for name, value in content.items():
             setattr(row, name, value)
-        save_binding(row, author=self._author)
+        save_binding(row, author=self._author, was=was)
 
     def _check_bot(self, slug: str) -> None:
         bots = Bot.objects.filter(workspace=self._workspace, archived_at=None)

@@ -65,6 +65,24 @@ def objects_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
     return found
 
 
+def says_nothing_new(
+    wanted: AgentDocument | BotDocument,
+    row: Agent | Bot,
+    references: ModelReferences | None = None,
+) -> bool:
+    """Whether a row in use is already what a document says of it.
+
+    Saving it all the same would store defaults that its schema has got since.
+    """
+    if row.archived_at is not None:
+        return False
+    if isinstance(row, Bot):
+        return wanted.model_dump() == _bot(row)
+    content = _agent(row, references or ModelReferences(row.workspace))
+    content.pop("bindings")
+    return wanted.model_dump(exclude={"bindings"}) == content
+
+
 def shown(value: Any) -> Any:
     """Return a value with every `Hidden` as the mask."""
     if isinstance(value, Hidden):

@@ -1,5 +1,6 @@
 """Admin of workspaces and access; the bases of every admin class come from here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -8,6 +9,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core import admin_accounts
@@ -18,6 +21,12 @@ from langbot.core.accounts import (
     may_grant,
     remove_service_account,
 )
+from langbot.core.audit_words import (
+    action_words,
+    address_of,
+    kind_words,
+    named_objects,
+)
 from langbot.core.audited_admin import AdministeredAdmin, AuditedAdmin, TokenAdmin
 from langbot.core.models import (
     ApiToken,
@@ -26,9 +35,8 @@ from langbot.core.models import (
     ServiceAccount,
     Workspace,
 )
-from langbot.core.tokens import create_api_token
+from langbot.core.tokens import METRICS, READ, WRITE, create_api_token, may_give
 from langbot.lib import admin as look
-from langbot.lib.forms import LinesField
 
 
 class MembershipInline(look.TabularInline):
@@ -75,7 +83,7 @@ class ServiceAccountForm(forms.ModelForm):  # type: ignore[type-arg]  # generic 
     maker: Any = None
     groups = forms.ModelMultipleChoiceField(
         Group.objects.order_by("name"),
-        label=_("groups"),
+        label=_("Groups"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text=_("What the account may do; never more than you may."),
@@ -134,15 +142,33 @@ class ServiceAccountAdmin(AdministeredAdmin):
         remove_service_account(obj, author=author_of(request))
 
 
+SCOPE_WORDS = [
+    (READ, _("read: look at everything that its user may see")),
+    (WRITE, _("write: change, send and run as its user may")),
+    (METRICS, _("metrics: the totals of the whole installation, nothing else")),
+]
+
+
 class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs only
-    scopes = LinesField(
-        label=_("scopes"), required=False, help_text=_("One per line; none means all.")
+    maker: Any = None
+    scopes = forms.MultipleChoiceField(
+        label=_("Scopes"),
+        choices=SCOPE_WORDS,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: whatever its user may do."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "scopes" in self.fields:
             look.dress([self.fields["scopes"]])
+
+    def clean_scopes(self) -> list[str]:
+        scopes: list[str] = self.cleaned_data["scopes"]
+        if not may_give(self.maker, scopes):
+            raise forms.ValidationError(_("Only superusers give this scope."))
+        return scopes
 
 
 @admin.register(ApiToken)
@@ -156,6 +182,16 @@ class ApiTokenAdmin(TokenAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         shown = ["prefix", "created_at", "last_used_at", "revoked_at"] if obj else []
         return [*self.fields, *shown]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, *change: Any, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, *change, **kwargs)
+        form.maker = request.user
+        return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"user": request.user.pk} | super().get_changeform_initial_data(request)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
         return self.autocomplete_fields if request.user.is_superuser else []
@@ -187,14 +223,12 @@ def _token_users(person: Any) -> list[Any]:
 
 @admin.register(AuditLog)
 class AuditLogAdmin(look.RecordAdmin):
-    list_display = [
-        "created_at",
-        "actor",
-        "source",
-        "action",
-        "object_type",
-        "object_id",
+    list_display = ["at", "actor", "source", "act", "kind", "thing"]
+    fields = [
+        *("at", "actor", "source", "act", "kind", "thing", "object_id"),
+        *("workspace", "before", "after", "seal"),
     ]
+    readonly_fields = ["at", "act", "kind", "thing"]
     list_select_related = ["workspace"]
     search_fields = ["object_id", "actor"]
     search_help_text = _("The whole id of an object, or the name of a person.")
@@ -217,6 +251,41 @@ class AuditLogAdmin(look.RecordAdmin):
             return queryset.filter(object_type=self.value()) if self.value() else None
 
     list_filter = [ObjectTypes]
+
+    def complete(self, rows: Sequence[Any], user: Any) -> None:
+        _add_names(rows)
+
+    @admin.display(description=_("time"), ordering="pk")
+    def at(self, entry: AuditLog) -> str:
+        shown = f"{localtime(entry.created_at):%Y-%m-%d %H:%M:%S}"
+        return format_html('<span class="lb-when">{}</span>', shown)
+
+    @admin.display(description=_("action"))
+    def act(self, entry: AuditLog) -> str:
+        return action_words(entry.action)
+
+    @admin.display(description=_("object type"))
+    def kind(self, entry: AuditLog) -> str:
+        return kind_words(entry.object_type)
+
+    @admin.display(description=_("object"))
+    def thing(self, entry: Any) -> str:
+        """Return its name with a link; of what is gone only the id is known."""
+        if not hasattr(entry, "named"):
+            _add_names([entry])
+        if entry.named is None:
+            return entry.object_id or "—"
+        there = address_of(entry.object_type, entry.named.key)
+        name = entry.named.name or entry.object_id
+        if not there:
+            return str(name)
+        return format_html('<a class="lb-record" href="{}">{}</a>', there, name)
+
+
+def _add_names(entries: Sequence[Any]) -> None:
+    found = named_objects(entries)
+    for entry in entries:
+        entry.named = found.get((entry.object_type, entry.object_id))
 
 
 admin_accounts.register()

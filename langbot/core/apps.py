@@ -13,8 +13,9 @@ class CoreConfig(AppConfig):
 
         from langbot import checks  # noqa: F401  registers the system checks
         from langbot.core import access, audit_chain, retention, roles
-        from langbot.lib import boundary
+        from langbot.lib import boundary, sealed
 
+        sealed.register("langbot_core.IdempotencyKey", "answer", "sealed")
         boundary.use(access.TenantBoundary())
         retention.register("audit entries", audit_chain.purge_due)
         post_migrate.connect(

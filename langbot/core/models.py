@@ -266,7 +266,7 @@ class AuditLog(AppendOnlyModel):
 
     class Meta:
         verbose_name = _("audit entry")
-        verbose_name_plural = _("audit log")
+        verbose_name_plural = _("audit entries")
         ordering = ["-pk"]
         indexes = [
             # "what happened to this object" on its history page

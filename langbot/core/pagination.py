@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from langbot.lib.rows import read_page
 from langbot.lib.text import storable
 from langbot.problems import invalid
 
@@ -99,15 +100,31 @@ class CursorPage(BasePagination):
         backwards, position = _read_cursor(request, queryset.model, self._order)
         self._is_backwards = backwards
         order = self._order.reversed() if backwards else self._order
-        rows = list(order.apply(queryset, position)[: limit + 1])
-        more, rows = len(rows) > limit, rows[:limit]
+        found = order.apply(queryset, position)[: limit + 1]
+        rows, ends, more = self._read(found, limit)
         if backwards:
             rows.reverse()
-        self._next = self._link("n", rows[-1:]) if more or backwards else None
+            ends.reverse()
+        self._next = self._link("n", ends[-1:]) if more or backwards else None
         came_from = position is not None and not backwards
         has_previous = came_from or (backwards and more)
-        self._previous = self._link("p", rows[:1]) if has_previous else None
+        self._previous = self._link("p", ends[:1]) if has_previous else None
         return rows
+
+    def _read(
+        self, found: QuerySet[Any], limit: int
+    ) -> tuple[list[Any], list[Any], bool]:
+        """Return a page's rows, those whose places bound it, and whether more follow.
+
+        A row that cannot be read has no content, but it has its place.
+        """
+        page = read_page(found)
+        more, keys = len(page.keys) > limit, set(page.keys[:limit])
+        rows = [row for row in page.rows if row.pk in keys]
+        if len(rows) == len(keys):
+            return rows, list(rows), more
+        plain = found.select_related(None).prefetch_related(None)
+        return rows, list(plain.only(*self._order.fields))[:limit], more
 
     def _link(self, direction: str, rows: list[Any]) -> str | None:
         if not rows:

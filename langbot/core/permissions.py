@@ -31,6 +31,10 @@ RIGHTS: dict[tuple[str, str], tuple[str, ...]] = {
         "langbot_agents.add_agent",
         "langbot_agents.change_agent",
     ),
+    ("langbot_platforms.bot", "put_by_slug"): (
+        "langbot_platforms.add_bot",
+        "langbot_platforms.change_bot",
+    ),
     (_AGENT, "clone"): ("langbot_agents.add_agent",),
     (_AGENT, "test"): (SEND,),
     (_BINDING, "resolve"): ("langbot_agents.view_agentbinding",),

@@ -1,6 +1,6 @@
 """Removes what has outlived its purpose. Each app registers what it keeps.
 
-`manage.py prune` and the workers' sweep call `purge_all`; any number may at once.
+`manage.py prune` and the workers' sweep do it; any number may at once.
 """
 
 import logging
@@ -29,9 +29,12 @@ def register(name: str, purge: Callable[[], int]) -> None:
 
 def purge_all() -> dict[str, int]:
     """Delete everything that is due; returns the number of rows by name."""
-    removed = {name: purge() for name, purge in sorted(_purges.items())}
-    logger.info("retention", extra={"removed": removed})
-    return removed
+    return {name: purge() for name, purge in sorted(_purges.items())}
+
+
+def sweep() -> None:
+    """Do the same in the background, where only the log can tell."""
+    logger.info("retention", extra={"removed": purge_all()})
 
 
 def purge_idempotency_keys() -> int:

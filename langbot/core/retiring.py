@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from langbot.core.access import author_of
 from langbot.core.audited_admin import AuditedAdmin
 
 
@@ -78,7 +79,7 @@ class RetiringAdmin(AuditedAdmin):
         return TemplateResponse(request, "admin/langbot_core/in_use.html", context)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self._say_removed(request, [self.remove(obj, request.user.get_username())])
+        self._say_removed(request, [self.remove(obj, author_of(request))])
 
     def response_delete(
         self, request: HttpRequest, obj_display: str, obj_id: Any
@@ -108,7 +109,7 @@ class RetiringAdmin(AuditedAdmin):
         """Ask, then delete or retire each."""
         if not request.POST.get("post"):
             return delete_selected(self, request, queryset)
-        author = request.user.get_username()
+        author = author_of(request)
         rows = [row for row in queryset if not self._blocked(request, row)]
         self._say_removed(request, [self.remove(row, author) for row in rows])
         return None

@@ -45,6 +45,8 @@ _CLOSED = frozenset(
         "agents.view_plugintoken",
     )
 )
+# Code on the host's own machine: superusers have it, and give it to whom they trust.
+_OF_THE_MACHINE = frozenset({"langbot_agents.manage_plugins"})
 _OPERATION = frozenset(
     f"langbot_{name}"
     for name in (
@@ -77,7 +79,7 @@ def _is_open(name: str) -> bool:
 
 
 _RULES: dict[str, Callable[[str], bool]] = {
-    ADMINS: lambda name: True,
+    ADMINS: lambda name: name not in _OF_THE_MACHINE,
     OPERATORS: lambda name: _is_open(name) or name in _OPERATION,
     APPROVERS: lambda name: _is_open(name) or name in _DECISION,
     AUDITORS: lambda name: _is_view(name) or name in _INSIGHT,

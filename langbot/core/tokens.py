@@ -11,8 +11,16 @@ from langbot.core.audit import record_act, record_change, state_of
 from langbot.core.models import ApiToken, Workspace
 from langbot.lib.secrets import hash_token, new_token
 
+READ, WRITE, METRICS = "read", "write", "metrics"
+# `metrics` opens the totals of the whole installation: superusers give it.
+SCOPES = (READ, WRITE, METRICS)
 PREFIX = "lbt"
 SHOWN = 10  # characters that tell tokens apart without giving one away
+
+
+def may_give(person: Any, scopes: Sequence[str]) -> bool:
+    """Whether a person may make tokens with these scopes."""
+    return METRICS not in scopes or bool(person.is_superuser)
 
 
 def create_api_token(

@@ -1,6 +1,10 @@
-"""Token buckets in Redis. Without it everybody passes, and the log says so (C-45)."""
+"""Token buckets: in Redis, where several processes share one, and in memory.
+
+Without Redis everybody passes the shared ones, and the log says so (C-45).
+"""
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,3 +52,27 @@ def take(name: str, tokens: int, period_seconds: float) -> Taken | None:
         return None
     wait, remaining, full = map(int, found)
     return Taken(wait / 1000, remaining, full / 1000)
+
+
+class LocalBucket:
+    """A token bucket of one process; not thread-safe, one per loop.
+
+    Holds `burst` tokens at first and at most, and gets `per_second` back.
+    """
+
+    __slots__ = ("_at", "_burst", "_per_second", "_tokens")
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = self._tokens = float(burst)
+        self._at = time.monotonic()
+
+    def take(self) -> float:
+        """Take a token and return 0, or the seconds until there is one again."""
+        now = time.monotonic()
+        refilled = self._tokens + (now - self._at) * self._per_second
+        self._at, self._tokens = now, min(self._burst, refilled)
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._per_second
+        self._tokens -= 1
+        return 0.0

@@ -72,6 +72,11 @@ _RUNS: dict[str, Explanation] = {
         _("Start the plugin process and check its token; then try again."),
         _NOT_AVAILABLE,
     ),
+    "runner.disabled": Explanation(
+        _("The runner or its plugin is switched off."),
+        _("Switch it on under “Plugins” or “Runners”, then try the run again."),
+        _NOT_AVAILABLE,
+    ),
     "runner.no_model": Explanation(
         _("The runner needs a model, and the agent has none."),
         _("Choose a model in the settings of the agent."),
@@ -182,6 +187,14 @@ _CALLS: dict[str, Explanation] = {
         _("A call may have had its effect, but its answer was lost."),
         _("Look whether the effect is there before you try again."),
     ),
+    "not_available": Explanation(
+        _("The runner asked for a part that this host or platform does not have."),
+        _("Install what it needs, or let the runner do without."),
+    ),
+    "platform.error": Explanation(
+        _("The platform of a bot refused what the runner wanted to do there."),
+        _("Read the message; check the bot under “Bots”."),
+    ),
     "run.not_active": Explanation(
         _("The runner called for a run that is not under way."), _ASK_AUTHOR
     ),
@@ -291,6 +304,11 @@ _REQUESTS: dict[str, Explanation] = {
     ),
     "input_too_large": Explanation(
         _("The message is longer than a message may be."), _("Send less text.")
+    ),
+    "empty_message": Explanation(
+        _("The message is empty."),
+        _("Send some text, contents or a file with it."),
+        _("The message is empty."),
     ),
     "refused": Explanation(
         _("The event was refused."), _("The member “detail” says why.")

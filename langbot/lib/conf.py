@@ -31,6 +31,13 @@ class Limits(BaseModel):
     follow_up_characters: int = 32_000  # AG-05
     runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
     worker_runs: int = 1000
+    # Host calls. A local-agent run of two turns makes about 60 (wire 7), most of them
+    # count_tokens in bursts; a connection carries 100 runs. What is far beyond that is
+    # a loop in the plugin (LB-71).
+    run_calls_per_second: int = 200
+    run_calls_burst: int = 1000
+    plugin_calls_per_second: int = 2000  # of one connection
+    plugin_calls_burst: int = 20_000
     state_value_bytes: int = 256 * 1024  # LB-58
     history_page: int = 100  # LB-73
     transcript_characters: int = 4000  # LB-90
@@ -44,6 +51,7 @@ class Limits(BaseModel):
     run_artifacts: int = 100  # files that one run makes
     run_text_characters: int = 2 * 1024 * 1024  # what all messages of a run say
     run_event_bytes: int = 16 * 1024 * 1024  # the data of all events of a run
+    rerank_documents: int = 64  # LB-72
     claim_check_bytes: int = 256 * 1024
     inbound_bytes: int = 8 * 1024 * 1024
     inbound_entries: int = 2000
@@ -92,6 +100,7 @@ class HostSettings(BaseModel):
     celery_app: str = ""  # dotted path; empty means Celery's current app
     data_dir: Path = Path("data")
     secret_keys: list[str] = []
+    secret_keys_file: Path | None = None  # read where `secret_keys` is empty
     outbound_allow: list[str] = []
     public_url: str = "http://127.0.0.1:8000"
     metrics_allow: list[IPvAnyNetwork] = []  # who reads /metrics without a token

@@ -1,7 +1,7 @@
 """Model fields whose values are encrypted in the database.
 
-They are stored as text, read as plain values and never searchable. A key is rotated by
-putting the new one first in `LANGBOT["SECRET_KEYS"]`; rows move to it when saved.
+They are stored as text, read as plain values and never searchable. Rows are written
+with the newest key when saved; `manage.py rotatesecrets` writes all of them anew.
 Fixtures carry them encrypted, and load where those keys are known.
 """
 

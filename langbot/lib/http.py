@@ -101,6 +101,24 @@ def check_url(url: str) -> None:
         raise httpx2.ConnectError(str(error)) from error
 
 
+def refused_at_sight(url: str) -> str:
+    """Return why a URL would be refused, as far as no name server need be asked.
+
+    Empty where only a call can tell. For a word of warning beside a form.
+    """
+    try:
+        host = httpx2.URL(url).host
+        name = host.lower().rstrip(".")
+        if name != "localhost" and not name.endswith(".localhost"):
+            ipaddress.ip_address(host)
+        check_url(url)
+    except OutboundRefused as error:
+        return str(error)
+    except (ValueError, httpx2.InvalidURL, httpx2.ConnectError):
+        return ""  # a name, or nothing that could be called
+    return ""
+
+
 def _check_scheme(url: httpx2.URL) -> None:
     if url.scheme not in ("http", "https") or not url.host:
         message = "only http and https addresses can be called"

@@ -13,7 +13,14 @@ from langbot.lib.log_files import DailyFile
 from langbot.lib.redaction import redact_secrets
 
 # Libraries that report each step at INFO.
-QUIET = ("daphne", "httpcore2", "httpx2", "asyncio", "celery.worker.strategy")
+QUIET = (
+    "daphne",
+    "httpcore2",
+    "httpx2",
+    "asyncio",
+    "celery.worker.strategy",
+    "celery.app.trace",
+)
 # Answers 4xx are the callers' mistakes, counted by /metrics: no warning to us.
 ERRORS_ONLY = ("django.request",)
 

@@ -5,11 +5,14 @@ said to a stranger as soon as it is shown. What it makes is cleaned once more.
 """
 
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import nh3
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from markdown_it import MarkdownIt
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 # Texts beyond these are shown as they are. The parser looks for the end of a link from
 # every bracket on, so its time grows with both: at most 0.1 s for these.
@@ -40,7 +43,9 @@ def markdown_html(text: str) -> SafeString:
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # 60 modules, which no worker needs
+
     parser = MarkdownIt("js-default", {"html": False, "breaks": True})
     return parser.disable("image")
 

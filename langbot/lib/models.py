@@ -89,11 +89,13 @@ def lock_rows(queryset: models.QuerySet[Row]) -> list[Row]:
 def locking(queryset: models.QuerySet[Row]) -> models.QuerySet[Row]:
     """Return the queryset that locks its rows in id order.
 
+    The lock is the one that an UPDATE takes: rows that only refer to these, by foreign
+    key, do not wait for it, which would be a second order of locks.
     SQLite has no row locks: IMMEDIATE transactions hold its one write lock already.
     """
     ordered = queryset.order_by("pk")
     if connections[ordered.db].features.has_select_for_update:
-        ordered = ordered.select_for_update(of=("self",))
+        ordered = ordered.select_for_update(of=("self",), no_key=True)
     return ordered
 
 

@@ -4,7 +4,7 @@ Keys grow with time, so that a range of them goes with the index of any other fi
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
@@ -13,6 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from langbot.lib.admin import DropdownFilter
 
+Row = TypeVar("Row", bound=Model)
+
+_MARGIN = timedelta(minutes=1)  # longer than a row waits between its id and its key
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _PERIODS: dict[str, tuple[timedelta, Any]] = {
     "hour": (timedelta(hours=1), _("Last hour")),
     "day": (timedelta(days=1), _("Last 24 hours")),
@@ -50,4 +54,25 @@ def first_key_since(model: type[Model], moment: datetime) -> int | None:
     return found
 
 
-__all__ = ["PeriodFilter", "first_key_since"]
+def within(
+    rows: QuerySet[Row], after: datetime | None, before: datetime | None
+) -> QuerySet[Row]:
+    """Narrow rows to the keys around a time; the times themselves have no index.
+
+    Filter by `created_at` too: a key may be some seconds older than its row's time.
+    """
+    if after is not None:
+        first = first_key_since(rows.model, _sane(after) - _MARGIN)
+        rows = rows.none() if first is None else rows.filter(pk__gte=first)
+    if before is not None:
+        end = first_key_since(rows.model, _sane(before) + _MARGIN)
+        rows = rows if end is None else rows.filter(pk__lt=end)
+    return rows
+
+
+def _sane(moment: datetime) -> datetime:
+    """Return a moment that ids can spell: people ask for the year 1 and for 9999."""
+    return min(max(moment, _EARLIEST), _LATEST)
+
+
+__all__ = ["PeriodFilter", "first_key_since", "within"]

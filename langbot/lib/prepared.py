@@ -5,15 +5,18 @@ execution does (1.2 ms against 0.1 ms for a run), at every call. Here the ORM st
 one place that knows columns and converters, and is asked for them once a process.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Any, Generic, TypeVar
 
 from django.db import connections, models
 from django.db.models.expressions import Value
-from django.db.models.query import ModelIterable, ValuesListIterable
-from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.query import (
+    ModelIterable,
+    ValuesListIterable,
+    get_related_populators,
+)
 from django.db.transaction import TransactionManagementError
 
 Row = TypeVar("Row")
@@ -43,6 +46,15 @@ class Literal(Value):
         return f"'{self.value}'", []
 
 
+def is_word(field: str, words: Iterable[str]) -> models.Q:
+    """Select rows whose field is one of our words, as their partial indexes need it.
+
+    One term for each: SQLite proves nothing from a list.
+    """
+    terms = (models.Q(**{field: Literal(word)}) for word in sorted(words))
+    return reduce(or_, terms, models.Q())
+
+
 class PreparedQuery(Generic[Row]):
     """A queryset of given values; returns its model rows, or tuples of `values_list`.
 
@@ -68,7 +80,7 @@ class PreparedQuery(Generic[Row]):
         if compiled is None:
             queryset = self._build(*self._given).using(using)
             compiled = self._compiled[using] = _Compiled(queryset)
-        return list(_Execution(compiled, values))
+        return compiled.execute(values)
 
     def first(self, *values: Any, using: str = "default") -> Row | None:
         """Execute the query and return its first row, or None; LIMIT is its own."""
@@ -80,20 +92,52 @@ class _Compiled:
     """The SQL of a queryset on one database, and what makes objects of its rows."""
 
     def __init__(self, queryset: Any) -> None:
-        self.db, self.model = queryset.db, queryset.model
+        self._db = queryset.db
         iterable = queryset._iterable_class
-        self.is_model = issubclass(iterable, ModelIterable)
+        is_model = issubclass(iterable, ModelIterable)
         is_tuples = issubclass(iterable, ValuesListIterable)
-        if not (self.is_model or is_tuples) or queryset._prefetch_related_lookups:
+        if not (is_model or is_tuples) or queryset._prefetch_related_lookups:
             message = "only model rows without prefetches, and plain values_list"
             raise ValueError(message)
-        self.locks = queryset.query.select_for_update
-        self.compiler = queryset.query.get_compiler(using=queryset.db)
-        self.sql, self._parameters = self.compiler.as_sql()
-        expressions: Any = [item[0] for item in self.compiler.select]
-        self.converters = self.compiler.get_converters(expressions)
+        self._locks = queryset.query.select_for_update
+        self._compiler = queryset.query.get_compiler(using=queryset.db)
+        self._sql, self._parameters = self._compiler.as_sql()
+        expressions: Any = [item[0] for item in self._compiler.select]
+        self._converters = list(self._compiler.get_converters(expressions).items())
+        self._make: Any = self._model_rows() if is_model else tuple
 
-    def parameters(self, values: Sequence[Any], connection: Any) -> tuple[Any, ...]:
+    def _model_rows(self) -> Callable[[Sequence[Any]], Any]:
+        """Return what Django's own ModelIterable does with each row."""
+        compiler, db = self._compiler, self._db
+        info = compiler.klass_info
+        start, end = info["select_fields"][0], info["select_fields"][-1] + 1
+        names = [item[0].target.attname for item in compiler.select[start:end]]
+        related: Any = get_related_populators  # its stub is of a later version
+        populators = related(info, compiler.select, db)
+        annotations = compiler.annotation_col_map or {}
+
+        def make(row: Sequence[Any]) -> Any:
+            made = info["model"].from_db(db, names, row[start:end])
+            for populator in populators:
+                populator.populate(row, made)
+            for name, place in annotations.items():
+                setattr(made, name, row[place])
+            return made
+
+        return make
+
+    def execute(self, values: Sequence[Any]) -> list[Any]:
+        connection: Any = connections[self._db]
+        if self._locks and connection.get_autocommit():
+            # Django asks this only where it compiles; without one nothing is locked.
+            message = "select_for_update cannot be used outside of a transaction."
+            raise TransactionManagementError(message)
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, self._given(values, connection))
+            rows = cursor.fetchall()
+        return [self._make(self._converted(row, connection)) for row in rows]
+
+    def _given(self, values: Sequence[Any], connection: Any) -> tuple[Any, ...]:
         return tuple(
             one.output_field.get_db_prep_value(values[one.value], connection)
             if isinstance(one, Given)
@@ -101,37 +145,12 @@ class _Compiled:
             for one in self._parameters
         )
 
-
-class _Execution:
-    """All that Django's row iterables ask of a queryset and of its query."""
-
-    _known_related_objects: dict[Any, Any] = {}
-
-    def __init__(self, compiled: _Compiled, values: Sequence[Any]) -> None:
-        self._compiled, self._values = compiled, values
-        self.db, self.model, self.query = compiled.db, compiled.model, self
-
-    def __iter__(self) -> Any:
-        if self._compiled.is_model:
-            return iter(ModelIterable(self))  # type: ignore[arg-type]
-        rows: Iterable[Any] = self.get_compiler(self.db).results_iter(
-            tuple_expected=True
-        )
-        return iter(rows)
-
-    def get_compiler(self, using: str) -> SQLCompiler:
-        """Return a compiler of this thread's connection that has its SQL already."""
-        compiled = self._compiled
-        compiler: Any = copy.copy(compiled.compiler)
-        compiler.connection = connections[using]
-        if compiled.locks and compiler.connection.get_autocommit():
-            # Django asks this only where it compiles; without one nothing is locked.
-            message = "select_for_update cannot be used outside of a transaction."
-            raise TransactionManagementError(message)
-        done = compiled.sql, compiled.parameters(self._values, compiler.connection)
-        compiler.as_sql = lambda: done
-        compiler.get_converters = lambda _expressions: compiled.converters
-        return compiler  # type: ignore[no-any-return]
+    def _converted(self, row: Sequence[Any], connection: Any) -> list[Any]:
+        converted = list(row)
+        for place, (converters, expression) in self._converters:
+            for converter in converters:
+                converted[place] = converter(converted[place], expression, connection)
+        return converted
 
 
 class PreparedInsert:

@@ -3,7 +3,10 @@
 from typing import Any
 
 from django.contrib.admin.exceptions import NotRegistered
-from django.contrib.admin.widgets import ForeignKeyRawIdWidget
+from django.contrib.admin.widgets import (
+    ForeignKeyRawIdWidget,
+    RelatedFieldWidgetWrapper,
+)
 from django.core.checks import CheckMessage
 from django.db.models import Model
 from django.http import HttpRequest
@@ -13,7 +16,9 @@ _NOT_SEARCHED = frozenset({"admin.E039", "admin.E040"})
 
 
 class RelatedMixin:
-    """Asks for an id in place of a search that this site does not offer.
+    """Fields that choose other rows.
+
+    They ask for an id in place of a search that this site does not offer.
 
     The apps' admin classes cannot know whether a project registers its user model.
     """
@@ -21,6 +26,15 @@ class RelatedMixin:
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         found: list[CheckMessage] = super().check(**kwargs)  # type: ignore[misc]  # of the admin class beside this
         return [message for message in found if message.id not in _NOT_SEARCHED]
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Offer no deletion beside a choice: a workspace goes with all it has."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # as above
+        if isinstance(field and field.widget, RelatedFieldWidgetWrapper):
+            field.widget.can_delete_related = False
+        return field
 
     def formfield_for_foreignkey(
         self, db_field: Any, request: HttpRequest, **kwargs: Any

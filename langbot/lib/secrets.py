@@ -7,15 +7,16 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
-from langbot.lib.conf import conf
+from langbot.lib.key_ring import current_keys
 
 
 class SecretUnreadableError(ValueError):
     """A stored secret was encrypted with a key that is no longer listed."""
 
 
-@lru_cache(maxsize=4)
-def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+@lru_cache(maxsize=8)
+def cipher(keys: tuple[str, ...]) -> MultiFernet:
+    """Return what encrypts with the first key and decrypts with all of them."""
     if not keys:
         message = "LANGBOT['SECRET_KEYS'] holds no key; secrets cannot be stored"
         raise ImproperlyConfigured(message)
@@ -27,14 +28,14 @@ def _cipher(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def encrypt(plain: str) -> str:
-    """Encrypt with the first of `LANGBOT["SECRET_KEYS"]`."""
-    return _cipher(tuple(conf().secret_keys)).encrypt(plain.encode()).decode()
+    """Encrypt with the newest key."""
+    return cipher(current_keys()).encrypt(plain.encode()).decode()
 
 
 def decrypt(stored: str) -> str:
-    """Decrypt with any listed key; raises SecretUnreadableError."""
+    """Decrypt with any key; raises SecretUnreadableError."""
     try:
-        return _cipher(tuple(conf().secret_keys)).decrypt(stored.encode()).decode()
+        return cipher(current_keys()).decrypt(stored.encode()).decode()
     except InvalidToken:
         message = "a stored secret cannot be decrypted with LANGBOT['SECRET_KEYS']"
         raise SecretUnreadableError(message) from None

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
-
+from langbot.lib.exchange import Exchange
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import BLOCK_MILLISECONDS, FAILURES, reader_wake, stream_client
 
@@ -25,6 +24,7 @@ OnEntries = Callable[[list[Entry]], None]
 _PER_STREAM = 200
 _RETRY_SECONDS = 0.5
 _WAKE_LIFE_SECONDS = 600
+_WAKE_AFTER_SECONDS = 0.001  # a busy reader reads anew within it
 
 
 def after_entry(entry_id: bytes | str) -> str:
@@ -32,6 +32,11 @@ def after_entry(entry_id: bytes | str) -> str:
     text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     milliseconds, _, sequence = text.partition("-")
     return f"{milliseconds}-{int(sequence) + 1}"
+
+
+def _entry(answer: list[Any]) -> Entry:
+    entry_id, parts = answer
+    return entry_id, dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 @dataclass(slots=True, eq=False)
@@ -55,15 +60,17 @@ class StreamReader:
         self._wake_key = reader_wake(uuid7())
         self._wake_cursor = b"0-0"
         self._on_reconnect = on_reconnect
-        self._client: Redis | None = None
-        self._control: Redis | None = None
+        self._unread = False  # a watch that the read under way does not have
+        self._read: Exchange | None = None
+        self._control: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._poke_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin reading on the running loop; idempotent."""
         if self._task is None:
-            self._client, self._control = stream_client(), stream_client()
+            client = stream_client()
+            self._read, self._control = Exchange(client), Exchange(client)
             self._task = asyncio.create_task(self._read_forever())
 
     async def stop(self) -> None:
@@ -73,14 +80,15 @@ class StreamReader:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        for client in (self._client, self._control):
-            if client is not None:
-                await client.aclose()
+        for exchange in (self._read, self._control):
+            if exchange is not None:
+                await exchange.aclose()
 
     def watch(self, key: str, cursor: str | bytes, on_entries: OnEntries) -> None:
         """Deliver what comes after `cursor` (`0-0` means all of it)."""
         position = cursor.encode() if isinstance(cursor, str) else cursor
         self._watched[key] = _Watch(position, on_entries)
+        self._unread = True
         self.start()
         if self._poke_task is None or self._poke_task.done():
             self._poke_task = asyncio.create_task(self._poke())
@@ -90,18 +98,18 @@ class StreamReader:
         self._watched.pop(key, None)
 
     async def _poke(self) -> None:
-        if self._control is None:
+        await asyncio.sleep(_WAKE_AFTER_SECONDS)
+        if self._control is None or not self._unread:
             return
         with contextlib.suppress(*FAILURES):  # at worst the read lasts its 2 s
-            pipeline = self._control.pipeline(transaction=False)
-            pipeline.xadd(self._wake_key, {b"w": b""}, maxlen=1, approximate=False)
-            pipeline.expire(self._wake_key, _WAKE_LIFE_SECONDS)
-            await pipeline.execute()
+            key = self._wake_key
+            add = ("XADD", key, "MAXLEN", 1, "*", b"w", b"")
+            await self._control([add, ("EXPIRE", key, _WAKE_LIFE_SECONDS)])
 
     async def _read_forever(self) -> None:
         failing = False
         while True:
-            watched = dict(self._watched)
+            watched, self._unread = dict(self._watched), False
             try:
                 answer = await self._read_once(watched)
             except FAILURES as error:
@@ -124,13 +132,14 @@ class StreamReader:
             logger.exception("what follows a reconnection failed")
 
     async def _read_once(self, watched: dict[str, _Watch]) -> list[Any]:
-        assert self._client is not None  # noqa: S101  set by start()
-        streams: dict[Any, Any] = {key: watch.cursor for key, watch in watched.items()}
-        streams[self._wake_key] = self._wake_cursor
-        answer: Any = await self._client.xread(
-            streams, count=_PER_STREAM, block=BLOCK_MILLISECONDS
-        )
-        return list(answer.items()) if isinstance(answer, dict) else answer or []
+        assert self._read is not None  # noqa: S101  set by start()
+        cursors = [watch.cursor for watch in watched.values()]
+        how = ("COUNT", _PER_STREAM, "BLOCK", BLOCK_MILLISECONDS)
+        keys = (*watched, self._wake_key)
+        read = ("XREAD", *how, "STREAMS", *keys, *cursors, self._wake_cursor)
+        (answer,) = await self._read([read])
+        found = answer.items() if isinstance(answer, dict) else answer or ()
+        return [(key, list(map(_entry, entries))) for key, entries in found]
 
     def _deliver(
         self, key: str, entries: list[Entry], asked: dict[str, _Watch]

@@ -78,7 +78,13 @@ class Waker:
             return
         try:
             _celery().send_task(
-                task, args=(row_ids,), queue=queue, retry=False, ignore_result=True
+                task,
+                args=(row_ids,),
+                queue=queue,
+                retry=False,
+                ignore_result=True,
+                argsrepr="",  # nobody reads what they would look like
+                kwargsrepr="",
             )
         except (OperationalError, *FAILURES) as error:
             self._breaker.trip()

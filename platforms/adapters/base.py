@@ -80,6 +80,7 @@ class Adapter(ABC):
     `config_schema` has the items of a runner manifest; values of type `secret` live in
     `Bot.secrets`, the others in `Bot.config`. `deduplicates` says that sending with
     the same idempotency key twice is seen once, so that a doubtful send is repeated.
+    `supports_edit` is for platforms that have `edit`, `actions` names what `act` does.
     """
 
     kind: ClassVar[str]
@@ -89,6 +90,8 @@ class Adapter(ABC):
     trigger_source: ClassVar[str] = "platform"
     surface: ClassVar[str] = "platform"
     has_webhook: ClassVar[bool] = False
+    supports_edit: ClassVar[bool] = False
+    actions: ClassVar[frozenset[str]] = frozenset()
 
     def parse(self, request: PlatformRequest, bot: "Bot") -> list[PlatformEvent]:
         """Verify a webhook call and return its events; raises AdapterError."""
@@ -98,6 +101,23 @@ class Adapter(ABC):
     def check(self, bot: "Bot") -> None:
         """Ask whether these settings work; raises AdapterError, sends nothing."""
         return
+
+    def act(
+        self, bot: "Bot", action: str, params: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Do one of `actions` for a run, blocking for well under a minute.
+
+        Returns a JSON object; raises AdapterError, `ambiguous` where it may have
+        happened.
+        """
+        raise NotImplementedError
+
+    def edit(self, bot: "Bot", message_id: str, delivery: "Delivery") -> SendResult:
+        """Replace the text of a sent message by that of `delivery`.
+
+        Called only where `supports_edit`; again after a doubtful outcome.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def send(self, bot: "Bot", delivery: "Delivery") -> SendResult:

@@ -34,6 +34,11 @@ def get(kind: str) -> Adapter:
         raise UnknownAdapterError(kind) from None
 
 
+def adapters() -> list[Adapter]:
+    """Return every platform."""
+    return list(_adapters.values())
+
+
 def choices() -> list[tuple[str, str | Promise]]:
     """Return (kind, label) of every platform, for forms."""
     return [(kind, adapter.label) for kind, adapter in sorted(_adapters.items())]

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -13,12 +14,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from langbot.core.access import author_of
-from langbot.core.rest import ObjectField, StrictModelSerializer, WorkspaceViewSet
+from langbot.core.rest import (
+    ObjectField,
+    StrictModelSerializer,
+    WorkspaceViewSet,
+    json_object,
+)
 from langbot.problems import Problem
 from platforms.adapters import registry
 from platforms.checking import check_bot
 from platforms.models import Bot
-from platforms.services import BotInUseError, remove_bot, save_bot, settings_of
+from platforms.services import (
+    BotInUseError,
+    remove_bot,
+    save_bot,
+    settings_of,
+    unarchive_bot,
+)
 
 
 class SettingsField(ObjectField):
@@ -113,15 +125,50 @@ class BotViewSet(
     @extend_schema(responses={201: BotSerializer})
     def create(self, request: Request) -> Response:
         """Create a bot; `config` takes its platform's settings, secrets included."""
+        return Response(self._create(request, {}), status=201)
+
+    def _create(self, request: Request, extra: dict[str, Any]) -> Any:
         workspace = self.required_workspace()
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data={**json_object(request.data), **extra})
         serializer.is_valid(raise_exception=True)
         serializer.save(workspace=workspace)
-        return Response(serializer.data, status=201)
+        return serializer.data
 
     def partial_update(self, request: Request, id: UUID) -> Response:
         """Change a bot; bindings follow it to a new slug."""
         return self.change(partial=True)
+
+    @extend_schema(responses=BotSerializer, operation_id="bot_by_slug")
+    @action(detail=False, url_path="by-slug/<slug:slug>")
+    def by_slug(self, request: Request, slug: str) -> Response:
+        """Return the bot of this slug."""
+        bot = get_object_or_404(self.get_queryset(), slug=slug)
+        return Response(self.get_serializer(bot).data)
+
+    @extend_schema(
+        responses={200: BotSerializer, 201: BotSerializer},
+        operation_id="put_bot_by_slug",
+    )
+    @by_slug.mapping.put
+    def put_by_slug(self, request: Request, slug: str) -> Response:
+        """Create the bot or replace what it says; unnamed fields get defaults.
+
+        The mask keeps a secret. An archived bot of this slug comes back.
+        """
+        workspace = self.required_workspace()
+        bot = Bot.objects.filter(workspace=workspace, slug=slug).first()
+        if bot is None:
+            return Response(self._create(request, {"slug": slug}), status=201)
+        with transaction.atomic():
+            if bot.archived_at is not None:
+                unarchive_bot(bot, author=author_of(request))
+            self.kwargs["id"] = bot.public_id
+            locked = self.lock_object()
+            data = {**_DEFAULTS, **json_object(request.data), "slug": slug}
+            serializer = self.get_serializer(locked, data=data)
+            serializer.is_valid(raise_exception=True)
+            serializer.save()
+        return Response(serializer.data)
 
     def destroy(self, request: Request, id: UUID) -> Response:
         """Delete a bot, or archive one that has been used; 409 while it is bound."""
@@ -139,6 +186,9 @@ class BotViewSet(
         checks = check_bot(self.get_object())
         answer = {"ok": all(check.ok for check in checks), "checks": checks}
         return Response(BotCheckSerializer(answer).data)
+
+
+_DEFAULTS: dict[str, Any] = {"enabled": True, "config": {}}
 
 
 def _in_use(error: BotInUseError) -> Problem:

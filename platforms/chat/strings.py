@@ -8,7 +8,7 @@ from langbot.lib.codes import visitor_texts
 
 
 def chat_strings() -> dict[str, Any]:
-    """Return the texts by the names that `static/chat/chat.js` uses.
+    """Return the texts by the names that `static/langbot_chat/chat.js` uses.
 
     `failures` has one for each code of a failed run, and one for all others under "".
     """

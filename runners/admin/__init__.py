@@ -1,5 +1,5 @@
 """Admin of the ledger; importing it registers everything."""
 
-from runners.admin import conversations, deliveries, events, ledger, runs
+from runners.admin import carriers, conversations, deliveries, events, ledger, runs
 
-__all__ = ["conversations", "deliveries", "events", "ledger", "runs"]
+__all__ = ["carriers", "conversations", "deliveries", "events", "ledger", "runs"]

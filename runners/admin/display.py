@@ -34,9 +34,9 @@ DELIVERY_TONES: dict[str, str] = {
 class TimedList:
     """A list whose first column is when the row was made."""
 
-    @admin.display(description=_("time"), ordering="created_at")
+    @admin.display(description=_("time"), ordering="pk")
     def at(self, row: Any) -> str:
-        return moment(row.created_at)
+        return format_html('<span class="lb-when">{}</span>', moment(row.created_at))
 
 
 class BotColumn:

@@ -1,17 +1,19 @@
 """Events: what came in, what became of it and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import author_of
 from langbot.lib import admin as look
 from langbot.lib.periods import PeriodFilter
 from runners.admin.acts import Acts
+from runners.admin.came_in import came_in, person, source_link
 from runners.admin.display import (
     BotColumn,
     TimedList,
@@ -62,7 +64,7 @@ def _id_of(row: Any) -> str:
 @admin.register(EventLog)
 class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotColumn):
     Media = look.RecordMedia
-    list_display = ["at", "type", "sender", "input_summary", "result", "outcome_reason"]
+    list_display = ["at", "type", "sender", "words", "result", "outcome_reason"]
     list_filter = [OutcomeFilter, BotFilter, PeriodFilter]
     list_filter_submit = True
     search_fields = ["public_id"]
@@ -75,6 +77,8 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
     readonly_fields = [
         "result",
         "bot",
+        "came_from",
+        "said",
         "when",
         "who",
         "about",
@@ -98,8 +102,8 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         became = ["result", "outcome_reason"]
-        happened = ["type", "when", "source", "event_id", "who", "about"]
-        came = ["full_input"]
+        happened = ["type", "when", "came_from", "event_id", "who", "about"]
+        came = ["said", "full_input"]
         if request.user.has_perm(RAW):
             came += ["full_data", "way_back", "all_metadata", "raw"]
         more = ["trigger_source", "source_event_type", "public_id", "created_at"]
@@ -120,6 +124,8 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
             context |= _became(event)
             context["offers"] = self.offered(request, event)
             context["title"] = event.type
+            if event.outcome == EventOutcome.RECORDED:
+                context["sent_by"] = source_link(event)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def offers(self, row: EventLog) -> Iterable[str]:
@@ -136,14 +142,37 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
         whole = queryset.select_related("conversation", "workspace").defer(None)
         self.carry_out(request, whole, lambda event: bool(replay_event(event, author)))
 
+    def complete(self, rows: Sequence[Any], user: Any) -> None:
+        """Say of messages that had to wait what became of them: one query a page."""
+        queued = [row.pk for row in rows if row.outcome == EventOutcome.QUEUED]
+        runs = AgentRun.objects.filter(event__in=queued).order_by("attempt")
+        found = {run.event_id: run for run in runs.only("event", "status", "attempt")}
+        for row in rows:
+            row.became = found.get(row.pk)
+
     @admin.display(description=_("outcome"), ordering="outcome")
-    def result(self, event: EventLog) -> str:
+    def result(self, event: Any) -> str:
         tone = _TONES.get(event.outcome, look.CALM)
-        return look.badge(event.get_outcome_display(), tone)
+        decided = look.badge(event.get_outcome_display(), tone)
+        run = getattr(event, "became", None)
+        return decided if run is None else format_html("{} {}", decided, run_badge(run))
 
     @admin.display(description=_("source"))
     def sender(self, event: Any) -> str:
-        return self.bot(event) if event.bot_id is not None else event.source
+        return self.bot(event) if event.bot_id is not None else source_link(event)
+
+    @admin.display(description=_("input"))
+    def words(self, event: EventLog) -> str:
+        return format_html('<div class="lb-words">{}</div>', event.input_summary[:200])
+
+    @admin.display(description=_("source"))
+    def came_from(self, event: EventLog) -> str:
+        return source_link(event)
+
+    @admin.display(description=_("text"))
+    def said(self, event: EventLog) -> str:
+        text = came_in(event).text
+        return format_html('<div class="lb-text">{}</div>', text) if text else "—"
 
     @admin.display(description=_("event time"))
     def when(self, event: EventLog) -> str:
@@ -151,11 +180,11 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
 
     @admin.display(description=_("actor"))
     def who(self, event: EventLog) -> str:
-        return _person(event.actor)
+        return person(event.actor)
 
     @admin.display(description=_("subject"))
     def about(self, event: EventLog) -> str:
-        return _person(event.subject)
+        return person(event.subject)
 
     @admin.display(description=_("full input"))
     def full_input(self, event: EventLog) -> str:
@@ -176,15 +205,6 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
     @admin.display(description=_("raw reference"))
     def raw(self, event: EventLog) -> str:
         return document(event.raw_ref)
-
-
-def _person(value: Any) -> str:
-    """Return who is meant, as `name (type id)`."""
-    if not isinstance(value, dict):
-        return "—"
-    name, kind, key = (str(value.get(part) or "") for part in ("name", "type", "id"))
-    known = " ".join(part for part in (kind, key) if part)
-    return f"{name} ({known})" if name and known else name or known or "—"
 
 
 def _became(event: EventLog) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""What else the ledger keeps: waiting messages, state, host calls, workers."""
+"""What else the ledger keeps: waiting messages, state, host calls."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -9,28 +8,24 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext
 
 from langbot.core.access import author_of
 from langbot.core.audit import record_act
 from langbot.lib import admin as look
-from langbot.lib.conf import limits
 from runners.admin.acts import Acts
 from runners.admin.display import TimedList, document, link_to
 from runners.admin.filters import StatusFilter
 from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, calls_named, queued_named
-from runners.choices import LIVE, QueuedStatus
+from runners.choices import QueuedStatus
 from runners.models import (
-    AgentRun,
     HostCall,
+    HostCallRefusal,
     QueuedMessage,
     RunnerState,
-    WorkerNode,
 )
 from runners.pending import cancel_message
 
-_CARRIED = 20  # runs that a worker's page names
 _TONES: dict[str, str] = {
     QueuedStatus.QUEUED: look.BUSY,
     QueuedStatus.PROMOTED: look.GOOD,
@@ -186,38 +181,26 @@ class HostCallAdmin(IdSearch, look.RecordAdmin, TimedList):
         return document(call.answer)
 
 
-@admin.register(WorkerNode)
-class WorkerNodeAdmin(look.RecordAdmin):
+@admin.register(HostCallRefusal)
+class HostCallRefusalAdmin(IdSearch, look.RecordAdmin):
     Media = look.RecordMedia
-    list_display = ["name", "state", "started_at", "heartbeat_at", "stopped_at"]
-    readonly_fields = ["state"]
-    change_form_template = "admin/langbot_runners/record.html"
+    list_display = ["last_at", "action", "code", "count", "caller", "run", "first_at"]
+    list_filter = ["code"]
+    list_select_related = ["run"]
+    search_fields = ["run__public_id"]
+    search_help_text = _("The whole id of a run.")
+    ordering = ["-pk"]
+    readonly_fields = ["caller"]
+    fields = ["run", "action", "code", "count", "caller", "first_at", "last_at"]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*self.list_display, "public_id"]
+    def matches(self, text: str) -> Q:
+        return calls_named(text)
 
-    def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        node = context.get("original")
-        if node is not None:
-            context["related_title"] = _("Runs under way here")
-            context["related"] = self._carried(request, node)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return (
+            super().get_queryset(request).select_related("run").defer("run__snapshot")
+        )
 
-    def _carried(self, request: HttpRequest, node: WorkerNode) -> list[AgentRun]:
-        """Return the runs that the person may see among those the worker carries."""
-        runs = self.admin_site._registry[AgentRun]
-        if not runs.has_view_permission(request):
-            return []
-        rows = runs.get_queryset(request).filter(node=node.public_id, status__in=LIVE)
-        return list(rows.order_by("-pk")[:_CARRIED])
-
-    @admin.display(description=_("state"))
-    def state(self, node: WorkerNode) -> str:
-        silence = datetime.now(UTC) - node.heartbeat_at
-        if node.stopped_at is not None:
-            return look.badge(pgettext("status", "stopped"))
-        if silence > timedelta(seconds=limits().node_dead_seconds):
-            return look.badge(_("dead"), look.BAD)
-        return look.badge(_("alive"), look.GOOD)
+    @admin.display(description=_("last called by"))
+    def caller(self, refusal: HostCallRefusal) -> str:
+        return refusal.plugin or str(_("a plugin of another workspace"))

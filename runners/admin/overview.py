@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from agents.admin.registry import online_runner_ids
 from langbot.lib import admin as look
 from runners.admin.display import RUN_TONES
 from runners.admin.overview_attention import Item, items_for
 from runners.admin.overview_charts import Chart, runs_chart, times_chart
+from runners.admin.overview_facts import Facts
 from runners.admin.overview_numbers import (
     DAY,
     HOUR,
@@ -22,7 +22,7 @@ from runners.admin.overview_numbers import (
     Numbers,
     numbers_of,
 )
-from runners.admin.overview_setup import Step, living_workers, steps_for
+from runners.admin.overview_setup import Step, steps_for
 from runners.choices import RunStatus
 
 _TITLES: dict[str, Any] = {
@@ -71,25 +71,26 @@ def overview_of(request: HttpRequest) -> Overview:
     window = WINDOWS.get(request.GET.get("window", ""), DAY)
     sees_runs = user.has_perm("langbot_runners.view_agentrun")
     numbers = numbers_of(user, window) if sees_runs else None
+    facts = Facts(user)
     return Overview(
-        tiles=tiles_for(request, numbers),
-        steps=steps_for(request),
-        items=items_for(request, numbers),
+        tiles=tiles_for(facts, numbers),
+        steps=steps_for(facts),
+        items=items_for(facts, numbers),
         charts=[runs_chart(numbers), times_chart(numbers)] if numbers else [],
         windows=[(one.name, str(one.label), one == window) for one in WINDOWS.values()],
         is_partial=numbers is not None and numbers.is_partial,
     )
 
 
-def tiles_for(request: HttpRequest, numbers: Numbers | None) -> list[Tile]:
+def tiles_for(facts: Facts, numbers: Numbers | None) -> list[Tile]:
     """Return the tiles that the person may see."""
     tiles = {
         "langbot_agents.view_runnerdescriptor": _runners,
         "langbot_runners.view_workernode": _workers,
     }
-    user: Any = request.user
+    may = facts.user.has_perm
     first = [_runs(numbers)] if numbers is not None else []
-    return [*first, *(make() for name, make in tiles.items() if user.has_perm(name))]
+    return [*first, *(make(facts) for name, make in tiles.items() if may(name))]
 
 
 def _runs(numbers: Numbers) -> Tile:
@@ -107,13 +108,13 @@ def _in_order(counts: dict[str, int]) -> Iterable[tuple[str, int]]:
     return ((status, counts[status]) for status in RunStatus if status in counts)
 
 
-def _runners() -> Tile:
-    count = len(online_runner_ids())
+def _runners(facts: Facts) -> Tile:
+    count = len(facts.online)
     url = reverse("admin:langbot_agents_runnerdescriptor_changelist")
     return Tile(_("Runners online"), str(count), url, is_alert=count == 0)
 
 
-def _workers() -> Tile:
-    count = living_workers().count()
+def _workers(facts: Facts) -> Tile:
+    count, shown = facts.count("workers")
     url = reverse("admin:langbot_runners_workernode_changelist")
-    return Tile(_("Workers alive"), str(count), url, is_alert=count == 0)
+    return Tile(_("Workers alive"), shown, url, is_alert=count == 0)

@@ -2,31 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from agents.admin.insight import runner_label
-from agents.admin.registry import online_runner_ids
 from agents.models import Agent, Model, RunnerDescriptor
 from agents.registry.config_schema import selected_models
 from langbot.core.access import visible_rows
 from langbot.lib import admin as look
 from platforms.models import Bot
-from runners.admin.overview_numbers import BAD, DAY, Numbers, recent
-from runners.admin.overview_setup import living_workers
+from runners.admin.overview_facts import MOST, Facts
+from runners.admin.overview_numbers import BAD, Numbers
 from runners.choices import DeliveryStatus, QueuedStatus, RunStatus
-from runners.models import AgentRun, Delivery, QueuedMessage
 
-MOST = 1_000  # counted; more are shown as so many and a plus
-AGENTS = 500  # looked at
 NAMED = 3  # agents or bots by name
-_LONG = timedelta(minutes=1)  # that a run may wait for a worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +29,12 @@ class Item:
     tone: str = look.WARN
 
 
-def items_for(request: HttpRequest, today: Numbers | None) -> list[Item]:
+def items_for(facts: Facts, today: Numbers | None) -> list[Item]:
     """Return what the person may see and should look at, gravest first.
 
     `today` are the runs of a window, counted already; None when they may not be seen.
     """
-    user: Any = request.user
-    checks: list[tuple[str, Callable[[Any], Iterator[Item]]]] = [
+    checks: list[tuple[str, Callable[[Facts], Iterator[Item]]]] = [
         ("langbot_runners.view_workernode", _workers),
         ("langbot_agents.view_agent", _runners),
         ("langbot_agents.view_agent", _models),
@@ -55,8 +45,8 @@ def items_for(request: HttpRequest, today: Numbers | None) -> list[Item]:
     ]
     items = list(_failed(today)) if today is not None else []
     for permission, check in checks:
-        if user.has_perm(permission):
-            items += check(user)
+        if facts.user.has_perm(permission):
+            items += check(facts)
     return sorted(items, key=lambda item: item.tone != look.BAD)
 
 
@@ -74,17 +64,16 @@ def _failed(today: Numbers) -> Iterator[Item]:
         yield Item(text % named, there, look.BAD)
 
 
-def _workers(_user: Any) -> Iterator[Item]:
-    if not living_workers().exists():
+def _workers(facts: Facts) -> Iterator[Item]:
+    if not facts.counts["workers"]:
         text = _("No worker is alive: messages are accepted, nobody answers them.")
         url = reverse("admin:langbot_runners_workernode_changelist")
         yield Item(text, url, look.BAD)
 
 
-def _runs(user: Any) -> Iterator[Item]:
+def _runs(facts: Facts) -> Iterator[Item]:
     url = reverse("admin:langbot_runners_agentrun_changelist")
-    asked = AgentRun.objects.filter(status=RunStatus.REQUIRES_ACTION)
-    count, shown = _count(visible_rows(user, asked))
+    count, shown = facts.count("asked")
     if count:
         text = ngettext(
             "%(count)s run waits for a person.",
@@ -93,9 +82,7 @@ def _runs(user: Any) -> Iterator[Item]:
         )
         there = f"{url}?status__exact={RunStatus.REQUIRES_ACTION}"
         yield Item(text % {"count": shown}, there)
-    since = datetime.now(UTC) - _LONG
-    late = AgentRun.objects.filter(status=RunStatus.QUEUED, queued_at__lt=since)
-    count, shown = _count(visible_rows(user, late))
+    count, shown = facts.count("late")
     if count:
         text = ngettext(
             "%(count)s run has waited for more than a minute.",
@@ -106,9 +93,8 @@ def _runs(user: Any) -> Iterator[Item]:
         yield Item(text % {"count": shown}, there)
 
 
-def _messages(user: Any) -> Iterator[Item]:
-    waiting = QueuedMessage.objects.filter(status=QueuedStatus.QUEUED)
-    count, shown = _count(visible_rows(user, waiting))
+def _messages(facts: Facts) -> Iterator[Item]:
+    count, shown = facts.count("messages")
     if count:
         text = ngettext(
             "%(count)s message waits for the run before it.",
@@ -120,10 +106,9 @@ def _messages(user: Any) -> Iterator[Item]:
         yield Item(text % {"count": shown}, there, look.CALM)
 
 
-def _deliveries(user: Any) -> Iterator[Item]:
-    today = recent(user, Delivery, datetime.now(UTC) - DAY.length)
+def _deliveries(facts: Facts) -> Iterator[Item]:
     url = reverse("admin:langbot_runners_delivery_changelist")
-    failed, shown = _count(today.filter(status=DeliveryStatus.FAILED))
+    failed, shown = facts.count("failed")
     if failed:
         text = ngettext(
             "%(count)s reply could not be delivered in the last 24 hours.",
@@ -132,7 +117,7 @@ def _deliveries(user: Any) -> Iterator[Item]:
         )
         there = f"{url}?status__exact={DeliveryStatus.FAILED}"
         yield Item(text % {"count": shown}, there, look.BAD)
-    unclear, shown = _count(today.filter(status=DeliveryStatus.UNCERTAIN))
+    unclear, shown = facts.count("unclear")
     if unclear:
         text = ngettext(
             "Of %(count)s reply it is unclear whether it arrived.",
@@ -143,18 +128,16 @@ def _deliveries(user: Any) -> Iterator[Item]:
         yield Item(text % {"count": shown}, there)
 
 
-def _runners(user: Any) -> Iterator[Item]:
+def _runners(facts: Facts) -> Iterator[Item]:
     agents: dict[str, list[str]] = {}
-    for runner_id, name in _agents(user).values_list("runner_id", "name")[:AGENTS]:
-        agents.setdefault(runner_id, []).append(name)
-    rows = RunnerDescriptor.objects.filter(runner_id__in=agents)
-    known = {runner.runner_id: runner for runner in rows}
-    online = online_runner_ids()
+    for agent in facts.agents:
+        agents.setdefault(agent.runner_id, []).append(agent.name)
     for runner_id, names in agents.items():
-        text = _trouble(known.get(runner_id), is_online=runner_id in online)
+        runner = facts.runners.get(runner_id)
+        text = _trouble(runner, is_online=runner_id in facts.online)
         if text:
             named = {
-                "runner": runner_label(known.get(runner_id), runner_id),
+                "runner": runner_label(runner, runner_id),
                 "agents": _named(names),
             }
             yield Item(text % named, _agents_url(runner_id), look.BAD)
@@ -165,16 +148,18 @@ def _trouble(runner: RunnerDescriptor | None, *, is_online: bool) -> str:
         return _("No plugin ever offered the runner %(runner)s of %(agents)s.")
     if runner.last_error:
         return _("The host refuses the runner %(runner)s of %(agents)s.")
-    if not runner.enabled:
+    if runner.archived_at is not None:
+        return _("The plugin of the runner %(runner)s of %(agents)s was removed.")
+    if not runner.is_usable:
         return _("The runner %(runner)s of %(agents)s is switched off.")
     return "" if is_online else _("The runner %(runner)s of %(agents)s is offline.")
 
 
-def _models(user: Any) -> Iterator[Item]:
+def _models(facts: Facts) -> Iterator[Item]:
     wanted: dict[str, list[Agent]] = {}
-    schemas = dict(RunnerDescriptor.objects.values_list("runner_id", "config_schema"))
-    for agent in _agents(user)[:AGENTS]:
-        schema = schemas.get(agent.runner_id, [])
+    for agent in facts.agents:
+        runner = facts.runners.get(agent.runner_id)
+        schema = runner.config_schema if runner is not None else []
         for name in selected_models(schema, agent.runner_config):
             wanted.setdefault(name, []).append(agent)
     usable = Model.objects.filter(enabled=True, provider__enabled=True)
@@ -190,17 +175,15 @@ def _models(user: Any) -> Iterator[Item]:
         yield Item(text % {"agents": _named([a.name for a in agents])}, url)
 
 
-def _bots(user: Any) -> Iterator[Item]:
+def _bots(facts: Facts) -> Iterator[Item]:
     troubled = Bot.objects.filter(enabled=True).exclude(last_error="")
-    names = list(visible_rows(user, troubled).values_list("name", flat=True)[:MOST])
+    names = list(
+        visible_rows(facts.user, troubled).values_list("name", flat=True)[:MOST]
+    )
     if names:
         text = _("The platform of %(bots)s reported a problem.")
         url = reverse("admin:langbot_platforms_bot_changelist")
         yield Item(text % {"bots": _named(names)}, url)
-
-
-def _agents(user: Any) -> QuerySet[Agent]:
-    return visible_rows(user, Agent.objects.filter(enabled=True, archived_at=None))
 
 
 def _agents_url(runner_id: str) -> str:
@@ -211,8 +194,3 @@ def _named(names: list[str]) -> str:
     more = len(names) - NAMED
     shown = ", ".join(names[:NAMED])
     return f"{shown} +{more}" if more > 0 else shown
-
-
-def _count(rows: QuerySet[Any]) -> tuple[int, str]:
-    count = rows.order_by()[: MOST + 1].count()
-    return count, str(count) if count <= MOST else f"{MOST}+"

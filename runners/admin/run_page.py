@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from artifacts.models import Artifact
 from langbot.lib.codes import explain
+from runners.admin.came_in import came_in
 from runners.admin.display import (
     delivery_badge,
     link_to,
@@ -17,8 +18,9 @@ from runners.admin.display import (
     seconds_between,
 )
 from runners.admin.timeline import timeline_of, usage_text
+from runners.admin.wording import waiting_words
 from runners.choices import EventType
-from runners.models import AgentRun, Delivery, WorkerNode
+from runners.models import AgentRun, Delivery, RemoteRuntime, WorkerNode
 
 RAW = "langbot_runners.view_raw_payload"
 COST = "langbot_runners.view_cost"
@@ -51,6 +53,7 @@ def context_of(request: HttpRequest, run: AgentRun) -> dict[str, Any]:
         "is_live": not run.is_terminal and not timeline.has_more,
         "stream_url": _stream_url(run),
         "event_types": " ".join(EventType.values),
+        "came_in": came_in(run.event),
         "title": _("Run of %(agent)s") % {"agent": run.agent},
     }
 
@@ -61,7 +64,9 @@ def facts_of(request: HttpRequest, run: AgentRun) -> dict[str, Any]:
         "run": run,
         "status_badge": run_badge(run),
         "explanation": explain(run.error_code) if run.error_code else None,
-        "waited": seconds_between(run.queued_at, run.started_at),
+        # One that never started waited until its end.
+        "waited": seconds_between(run.queued_at, run.started_at or run.finished_at),
+        "reason": waiting_words(run.status_reason, run.runner_id),
         "first_output": seconds_between(run.started_at, run.first_output_at),
         "took": seconds_between(run.started_at, run.finished_at),
         "usage": usage_text(run.usage),
@@ -72,6 +77,7 @@ def facts_of(request: HttpRequest, run: AgentRun) -> dict[str, Any]:
         "children": run.children.defer("snapshot").order_by("pk")[:_MOST],
         "deliveries": [_delivery(one) for one in _deliveries(run)],
         "artifacts": _artifacts(run),
+        "refusals": run.refusals.order_by("-last_at", "pk")[:_MOST],
     }
 
 
@@ -107,10 +113,15 @@ def _bot(run: AgentRun) -> str:
     return link_to(bot) if (bot := rows.first()) else str(_("a deleted bot"))
 
 
-def _worker(run: AgentRun) -> WorkerNode | None:
+def _worker(run: AgentRun) -> str:
+    """Return a link to the worker or the remote runtime that has or had the run."""
     if run.node is None:
-        return None
-    return WorkerNode.objects.filter(public_id=run.node).first()
+        return ""
+    for carriers in (WorkerNode.objects, RemoteRuntime.objects):
+        carrier: Model | None = carriers.filter(public_id=run.node).first()
+        if carrier is not None:
+            return link_to(carrier)
+    return ""
 
 
 def _attempts(run: AgentRun) -> QuerySet[AgentRun]:

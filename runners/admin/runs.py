@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
 from django.urls import path
 from django.utils.translation import gettext
@@ -25,6 +26,7 @@ from runners.admin.display import (
     TimedList,
     document,
     labels_of,
+    page_of,
     run_badge,
     seconds_between,
 )
@@ -113,10 +115,10 @@ class NotesForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in stubs 
     """What people write on a run; the limits are those of REST."""
 
     labels = LinesField(
-        label=_("labels"), required=False, help_text=_("One per line, to find it by.")
+        label=_("Labels"), required=False, help_text=_("One per line, to find it by.")
     )
     notes = forms.CharField(
-        label=_("notes"),
+        label=_("Notes"),
         required=False,
         max_length=20_000,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -206,8 +208,19 @@ class AgentRunAdmin(Acts, Exports, IdSearch, look.RecordAdmin, RunTable):
 
     def get_urls(self) -> Any:
         view = self.admin_site.admin_view(self.timeline_view)
-        own = path("<int:pk>/timeline/", view, name=f"{_NAME}_timeline")
-        return [own, *super().get_urls()]
+        by_id = self.admin_site.admin_view(self.by_id_view)
+        own = [
+            path("<int:pk>/timeline/", view, name=f"{_NAME}_timeline"),
+            path("by-id/<uuid:public_id>/", by_id, name=f"{_NAME}_by_id"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def by_id_view(self, request: HttpRequest, public_id: UUID) -> HttpResponse:
+        """Lead from the id that everybody knows a run by to its page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        run = get_object_or_404(self.get_queryset(request), public_id=public_id)
+        return redirect(page_of(run))
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from langbot.core.models import Workspace
 from langbot.lib.admin import as_uuid
+from runners.labels import has_problem
 from runners.models import AgentRun, Conversation, Delivery, EventLog, QueuedMessage
 
 MOST = 1000  # records that one id leads to
@@ -40,7 +41,8 @@ def runs_named(text: str) -> Q:
         Q(deliveries__platform_message_id=text),
         *_places(text, "conversation__"),
     ]
-    return _found(AgentRun, ways) or _in_any_workspace(error_code=text)
+    failed = _in_any_workspace(error_code=text) & has_problem()
+    return _found(AgentRun, ways) or failed
 
 
 def events_named(text: str) -> Q:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from langbot.lib.admin import BAD, BUSY, CALM, GOOD, WARN
 from langbot.lib.redaction import redact
 from runners.admin.wording import describe, label_of
@@ -17,6 +19,12 @@ CALLS = 200  # host calls read with them
 DELTAS = frozenset({EventType.MESSAGE_DELTA, EventType.REASONING_DELTA})
 LONG = 600  # characters; a longer text is folded
 _LONGEST = 20_000  # characters of one row
+_USAGE: dict[str, Any] = {
+    "prompt_tokens": _("prompt tokens"),
+    "completion_tokens": _("completion tokens"),
+    "total_tokens": _("tokens in all"),
+    "estimated": _("estimated"),
+}
 _TONES: dict[str, str] = {
     EventType.WARNING: WARN,
     EventType.RUN_FAILED: BAD,
@@ -155,10 +163,15 @@ def usage_text(usage: Any) -> str:
     """Return recorded usage in one line, as `name number` pairs."""
     if not isinstance(usage, dict):
         return ""
-    numbers = [
-        (name, value) for name, value in usage.items() if isinstance(value, int | float)
-    ]
-    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in numbers)
+    shown = [_usage_part(name, value) for name, value in usage.items()]
+    return ", ".join(part for part in shown if part)
+
+
+def _usage_part(name: str, value: Any) -> str:
+    word = str(_USAGE.get(name, name.replace("_", " ")))
+    if isinstance(value, bool):  # a flag such as `estimated`
+        return word if value else ""
+    return f"{word} {value:,}" if isinstance(value, int | float) else ""
 
 
 def _offset(moment: datetime, start: datetime) -> str:

@@ -36,6 +36,22 @@ _LABELS: dict[str, Any] = {
 }
 
 
+WAITS: dict[str, Any] = {
+    "runner_offline": gettext_lazy(
+        "It waits for a plugin that serves %(runner)s. None is connected; without one "
+        "the run fails after a minute."
+    ),
+    "runner_busy": gettext_lazy(
+        "It waits for a free place at a plugin that serves %(runner)s."
+    ),
+}
+
+
+def waiting_words(reason: str, runner: str) -> str:
+    """Return what a queued run waits for; the reason itself for an unknown one."""
+    return str(WAITS[reason]) % {"runner": runner} if reason in WAITS else reason
+
+
 def label_of(kind: str) -> str:
     """Return what an event's type is called; the type itself for an unknown one."""
     return str(_LABELS.get(kind, kind))
@@ -105,4 +121,4 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-__all__ = ["describe", "label_of", "message_text"]
+__all__ = ["WAITS", "describe", "label_of", "message_text", "waiting_words"]

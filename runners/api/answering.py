@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.db.models import Model
-from django.http import HttpResponseBase
+from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
@@ -29,13 +29,14 @@ from runners.errors import (
     AdmissionError,
     AgentUnavailableError,
     ConversationBusyError,
+    EmptyMessageError,
     InputTooLargeError,
     NotEndedError,
     NotReplayableError,
     QueueFullError,
     TooManyFollowUpsError,
 )
-from runners.live import follow_batches
+from runners.live import follow_batches, follow_live, opening_of
 from runners.live_hub import LiveEvent
 
 Row = TypeVar("Row", bound=Model)
@@ -44,6 +45,7 @@ MAXIMUM_WAIT = 300.0  # seconds, contract
 QUEUE_RETRY_SECONDS = 5
 _REFUSALS: dict[type[AdmissionError], int] = {
     InputTooLargeError: 413,
+    EmptyMessageError: 400,
     AgentUnavailableError: 409,
     ConversationBusyError: 409,
     NotEndedError: 409,
@@ -91,10 +93,12 @@ ANSWERS: dict[str, Any] = {
 class AnsweringViewSet(WorkspaceViewSet[Row]):
     """Adds `answer`, and what follows it."""
 
+    _admitted: Admitted | None = None
+
     def answer(self, incoming: Incoming) -> Response:
         """Admit the message and say what became of it."""
         read_wait(self.request)  # refused before anything is written
-        admitted = admit_or_refuse(incoming)
+        admitted = self._admitted = admit_or_refuse(incoming)
         answer = answer_for(admitted)
         response = Response(answer, status=_STATUS_CODES[admitted.status])
         if admitted.run is not None:
@@ -111,7 +115,7 @@ class AnsweringViewSet(WorkspaceViewSet[Row]):
         if response.status_code >= 300 or not _has_run(answer):  # noqa: PLR2004  HTTP's own number
             return response
         if wants_stream(request):
-            streamed = stream_batches(follow_message(answer))
+            streamed = _stream(answer, self._admitted)
             streamed["X-Message-ID"] = str(answer["message_id"])
             return streamed
         seconds = read_wait(request)
@@ -173,6 +177,15 @@ def _with_reply(response: Response, seconds: float) -> Response:
     if response.has_header("Location"):
         complete["Location"] = response["Location"]
     return complete
+
+
+def _stream(answer: dict[str, Any], admitted: Admitted | None) -> StreamingHttpResponse:
+    run = admitted.run if admitted is not None else None
+    if run is None or admitted is None or admitted.status != "started":
+        return stream_batches(follow_message(answer))
+    opening = opening_of(run)  # nobody has to read what was just written
+    live = follow_live(run.public_id, run.pk, opening.seq)
+    return stream_batches(live, opening)
 
 
 async def follow_message(

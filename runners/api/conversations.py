@@ -21,6 +21,7 @@ from langbot.core.audit import record_act
 from langbot.core.models import Workspace
 from langbot.core.rest import WorkspaceViewSet
 from langbot.lib.ids import uuid7
+from langbot.lib.prepared import is_word
 from langbot.problems import Problem, invalid
 from platforms.models import Bot
 from runners.admission import BotRef
@@ -35,6 +36,7 @@ from runners.api.serializers import (
     PendingSerializer,
 )
 from runners.api.transcript import TranscriptPage
+from runners.bots import find_bot
 from runners.choices import ConversationKind, QueuedStatus
 from runners.models import AgentRun, Conversation, QueuedMessage, TranscriptItem
 from runners.pending import cancel_message
@@ -62,7 +64,9 @@ class ConversationViewSet(
     def filter_rows(
         self, queryset: QuerySet[Conversation], given: dict[str, Any]
     ) -> QuerySet[Conversation]:
-        key = given.pop("key", None)
+        key, kind = given.pop("key", None), given.pop("kind", None)
+        words = () if kind is None else (kind,)
+        queryset = queryset.filter(is_word("kind", words))
         if key is not None:
             bot_id = given.get("bot_id")
             place = f"bot:{bot_id}" if bot_id else "api"
@@ -109,6 +113,23 @@ class ConversationViewSet(
             items = TranscriptItem.objects.filter(conversation=conversation)
             return self.listing(items.select_related("run", "event").defer(*_LARGE))
         return self._send(request, conversation)
+
+    @extend_schema(
+        filters=False,
+        responses=MessageSerializer(many=True),
+        operation_id="new_conversation_messages",
+    )
+    @action(
+        detail=False,
+        url_path="new/messages",
+        serializer_class=MessageSerializer,
+        page_order="-seq",
+        pagination_class=TranscriptPage,
+        filter_serializer=None,
+    )
+    def new_messages(self, request: Request) -> Response:
+        """Return nothing: what a client shows before the first message (LH-26)."""
+        return self.listing(TranscriptItem.objects.none())
 
     def _send(self, request: Request, conversation: Conversation) -> Response:
         workspace = self.required_workspace()
@@ -213,10 +234,7 @@ def open_conversation(
 
 
 def _bot_of(conversation: Conversation) -> BotRef | None:
-    if conversation.bot_id is None:
-        return None
-    bot = Bot.objects.filter(public_id=conversation.bot_id).first()
-    return BotRef(bot.public_id, bot.slug) if bot is not None else None
+    return None if conversation.bot_id is None else find_bot(conversation.bot_id)
 
 
 def _agent_of(conversation: Conversation) -> Agent | None:

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from langbot.core.access import author_of
 from langbot.core.audit import record_act
 from langbot.core.rest import WorkspaceViewSet
+from langbot.lib.prepared import is_word
 from langbot.problems import Problem
 from platforms.outbox import cancel_delivery, retry_delivery
 from runners.api.references import BotReference
@@ -26,9 +27,9 @@ from runners.models import Delivery
 
 class DeliveryFilters(serializers.Serializer[Any]):
     status = serializers.MultipleChoiceField(
-        required=False, choices=DeliveryStatus.choices, source="status__in"
+        required=False, choices=DeliveryStatus.choices
     )
-    bot = BotReference(required=False)
+    bot = BotReference(archived=True, required=False)
     run = serializers.UUIDField(required=False, source="run__public_id")
     conversation = serializers.UUIDField(
         required=False, source="conversation__public_id"
@@ -50,6 +51,7 @@ class DeliveryViewSet(
         self, queryset: QuerySet[Delivery], given: dict[str, Any]
     ) -> QuerySet[Delivery]:
         bot = given.pop("bot", None)
+        queryset = queryset.filter(is_word("status", given.pop("status", ())))
         if bot is not None:
             given["bot_id"] = bot.public_id
         return queryset.filter(**given)

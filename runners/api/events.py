@@ -10,8 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from langbot.core.permissions import RAW_PAYLOAD, GuardedFields
-from langbot.core.rest import ObjectField, StrictSerializer
+from langbot.core.rest import ObjectField, StrictSerializer, validate
 from langbot.lib.conf import limits
+from langbot.lib.periods import within
+from langbot.lib.prepared import is_word
 from runners.api.answering import ANSWERS, AnsweringViewSet
 from runners.api.intake import event_from
 from runners.api.references import BotReference
@@ -98,7 +100,7 @@ class EventSerializer(GuardedFields, serializers.ModelSerializer[EventLog]):
 class EventFilters(serializers.Serializer[Any]):
     type = serializers.CharField(required=False, max_length=100)
     event_id = serializers.CharField(required=False, max_length=200)
-    bot = BotReference(required=False)
+    bot = BotReference(archived=True, required=False)
     conversation = serializers.UUIDField(
         required=False, source="conversation__public_id"
     )
@@ -122,17 +124,19 @@ class EventViewSet(
     def filter_rows(
         self, queryset: QuerySet[EventLog], given: dict[str, Any]
     ) -> QuerySet[EventLog]:
-        return queryset.filter(**with_bot_id(given))
+        times = given.get("created_at__gt"), given.get("created_at__lt")
+        queryset = within(queryset, *times)
+        outcome = given.pop("outcome", None)
+        words = () if outcome is None else (outcome,)
+        return queryset.filter(is_word("outcome", words), **with_bot_id(given))
 
     @extend_schema(request=NewEventSerializer, **ANSWERS)
     def create(self, request: Request) -> Response:
         """Send an event; the same id from the same sender gives the same run."""
         workspace = self.required_workspace()
-        serializer = NewEventSerializer(
-            data=request.data, context=self.get_serializer_context()
-        )
-        serializer.is_valid(raise_exception=True)
-        incoming = event_from(request, workspace, serializer.validated_data)
+        context = self.get_serializer_context()
+        content = validate(NewEventSerializer, request.data, context)
+        incoming = event_from(request, workspace, content)
         response = self.answer(incoming)
         response.data |= {
             "event_id": incoming.event_id,

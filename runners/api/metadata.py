@@ -1,17 +1,15 @@
-"""`?metadata.<key>=<value>`: rows by what their sender wrote on them."""
+"""`?metadata.<key>=<value>`: runs by what their sender wrote on them."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet, TextField
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter
 
+from langbot.core.models import Workspace
 from langbot.problems import invalid
-
-Row = TypeVar("Row", bound=Model)
+from runners.ledger.metadata import with_member
+from runners.models import AgentRun
 
 PREFIX = "metadata."
 MAXIMUM = 5  # keys in one question
@@ -22,8 +20,14 @@ METADATA = OpenApiParameter(
 )
 
 
-def with_metadata(rows: QuerySet[Row], query: Mapping[str, str]) -> QuerySet[Row]:
-    """Keep the rows whose metadata has these values; raises a 400 for too many."""
+def with_metadata(
+    runs: QuerySet[AgentRun], workspace: Workspace | None, query: Mapping[str, str]
+) -> QuerySet[AgentRun]:
+    """Keep the runs whose metadata has these values; raises a 400 for too many.
+
+    As text, for `?metadata.ticket=7` finds the number and the word alike. Lists and
+    objects are not found.
+    """
     wanted = {
         name.removeprefix(PREFIX): value
         for name, value in query.items()
@@ -32,11 +36,8 @@ def with_metadata(rows: QuerySet[Row], query: Mapping[str, str]) -> QuerySet[Row
     if len(wanted) > MAXIMUM:
         message = _("Ask for at most %(maximum)d members.") % {"maximum": MAXIMUM}
         raise invalid({"metadata": [message]})
-    # As text, for `?metadata.ticket=7` finds the number and the word alike.
-    texts: dict[str, Any] = {
-        f"metadata_{number}": Cast(KeyTextTransform(key, "metadata"), TextField())
-        for number, key in enumerate(wanted)
-    }
-    values = dict(zip(texts, wanted.values(), strict=True))
-    found: QuerySet[Row] = rows.alias(**texts).filter(**values)
-    return found
+    if workspace is None:
+        return runs
+    for name, value in wanted.items():
+        runs = with_member(runs, workspace.pk, name, value)
+    return runs

@@ -44,11 +44,13 @@ def stream_run(run_id: UUID, after: int = 0) -> StreamingHttpResponse:
 
 
 def stream_batches(
-    batches: AsyncGenerator[list[LiveEvent], None],
+    batches: AsyncGenerator[list[LiveEvent], None], *known: LiveEvent
 ) -> StreamingHttpResponse:
-    """Answer with these events as they come."""
+    """Answer with the known events at once, then with others as they come."""
     release_connection()
-    response = StreamingHttpResponse(_chunks(batches), content_type=MEDIA_TYPE)
+    opening = _OPENING + "".join(map(_frame, known))
+    chunks = _chunks(opening, batches)
+    response = StreamingHttpResponse(chunks, content_type=MEDIA_TYPE)
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
@@ -65,9 +67,9 @@ def release_connection() -> None:
 
 
 async def _chunks(
-    batches: AsyncGenerator[list[LiveEvent], None],
+    opening: str, batches: AsyncGenerator[list[LiveEvent], None]
 ) -> AsyncIterator[str]:
-    yield _OPENING
+    yield opening
     async with aclosing(batches):
         async for batch in batches:
             yield "".join(map(_frame, batch)) or _COMMENT

@@ -1,5 +1,7 @@
 """One run that this worker carries: frames in, a batch out. No task of its own."""
 
+import asyncio
+import base64
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,14 +17,17 @@ from runners.choices import RunStatus
 from runners.engine.placement import Place
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import RunFacts
-from runners.gateway.messages import NodeMessage
+from runners.gateway.messages import OWN, NodeMessage, split_frames
+from runners.gateway.run_streams import NO_DELTA, delta_of
 from runners.ledger.batches import Batch
+from runners.ledger.fence import NewEvent
 from runners.protocol.errors import ErrorCode
+from runners.protocol.frames import FrameError, Response, parse_frame
 from runners.protocol.frames import Request as HostCall
-from runners.protocol.frames import Response, encode, parse_frame
 
 _FLUSH_ENTRIES = 200  # committed and trimmed at the latest after so many
 _FLUSH_BYTES = 1024 * 1024  # of frames in one batch: a batch is copied several times
+_LATE = "the run's deadline passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,15 @@ class Tenure:
     token: int
     invocation: int
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A host call that waits until an event is committed; None: the terminal one."""
+
+    seq_id: int
+    event: NewEvent | None
+    future: asyncio.Future[tuple[int, NewEvent]]
 
 
 class ActiveRun:
@@ -58,8 +72,11 @@ class ActiveRun:
         self.is_closed = False
         self.cancel_at: float | None = None
         self.last_activity = time.monotonic()
+        self.awaited: list[Awaited] = []
+        self.settled: set[int] = set()  # calls that get an answer though the run ended
         self._on_call = on_call
         self._open_calls: dict[int, str] = {}
+        self.told: set[int] = set()  # calls whose effect the ledger has an event of
         self._entries_since_flush = 0
         self._bytes_since_flush = 0
 
@@ -71,44 +88,76 @@ class ActiveRun:
         return self._bytes_since_flush < _FLUSH_BYTES
 
     def feed(self, entry_id: str, payload: bytes) -> None:
-        """Apply one stream entry: a JSON array of frames."""
+        """Apply the frames of one stream entry."""
         self.cursor = entry_id
         self.last_activity = time.monotonic()
         self._entries_since_flush += 1
         self._bytes_since_flush += len(payload)
-        for frame in _frames(payload):
-            if "seq_id" not in frame:  # from the web node, never from a plugin
-                self._lost(str(frame["lost"]))
-            elif "code" in frame:
-                self._response(frame, len(payload))
+        for text in split_frames(payload):
+            if text.startswith(OWN):
+                self._from_node(from_json(text.removeprefix(OWN)))
+                continue
+            try:
+                frame = parse_frame(text)
+            except FrameError as error:  # the node looks at the ends of a delta only
+                self.log.refuse_frame(error)
+                continue
+            if isinstance(frame, Response):
+                self._response(frame, len(text))
+                self._check_that_node_knows(text)
             else:
                 self._call(frame, entry_id)
 
-    def _response(self, frame: dict[str, Any], size: int) -> None:
-        if frame["code"] != 0:
-            response = Response(0, frame["code"], frame["message"], frame["data"])
+    def _check_that_node_knows(self, text: str) -> None:
+        """Have the node told of an end that it took for a delta by its ends.
+
+        Only made up ones are such: a key twice, the first with a delta's value.
+        """
+        if self.log.ending is not None and delta_of(text) != NO_DELTA:
+            self.log.is_over_in_plugin = False
+
+    def _response(self, response: Response, size: int) -> None:
+        if response.is_error:
             error = response.error("run")
             self.log.is_over_in_plugin = True
             self.log.fail(error.code, error.message, retryable=error.retryable)
-        elif frame.get("chunk_status") == "end":
+        elif response.is_end:
             self.log.end_of_stream()
         else:
-            self.log.apply(frame["data"], size)
+            self.log.apply(response.data, size)
 
-    def _call(self, frame: dict[str, Any], entry_id: str) -> None:
-        seq_id = frame["seq_id"]
-        if seq_id not in self._open_calls:
-            self._open_calls[seq_id] = entry_id
-            self._on_call(self, HostCall(seq_id, frame["action"], frame["data"]))
+    def _call(self, call: HostCall, entry_id: str) -> None:
+        if call.seq_id not in self._open_calls:
+            self._open_calls[call.seq_id] = entry_id
+            self._on_call(self, call)
+
+    def _from_node(self, said: dict[str, Any]) -> None:
+        if "file" in said:
+            content = base64.b64decode(said["content"])
+            self.log.receive_file(str(said["file"]), content)
+        else:
+            self._lost(str(said["lost"]))
 
     def _lost(self, reason: str) -> None:
         texts = {
             ErrorCode.BACKPRESSURE: "the runner sent more than could be recorded",
             ErrorCode.CONNECTION_LOST: "the connection to the plugin was lost",
         }
-        error = texts.get(ErrorCode(reason), reason)
         self.log.is_over_in_plugin = True
-        self.log.fail(reason, error, retryable=True)
+        self.lose(reason, texts.get(ErrorCode(reason), reason))
+
+    def lose(self, reason: str, error: str) -> None:
+        """End without its plugin; a run that was to end anyway ends as it would have.
+
+        Otherwise a plugin that dies of being stopped would turn a cancel to a failure.
+        """
+        deadline = self.facts.deadline_at
+        if self.log.is_cancelling:
+            self._cancelled()
+        elif deadline is not None and time.time() > deadline.timestamp():
+            self._time_out(ErrorCode.RUNNER_TIMEOUT, _LATE)
+        else:
+            self.log.fail(reason, error, retryable=True)
 
     def answered(self, seq_id: int) -> None:
         """A host call has its answer on the way."""
@@ -123,16 +172,18 @@ class ActiveRun:
         deadline = self.facts.deadline_at
         grace = bounds.deadline_grace_seconds
         if deadline is not None and epoch > deadline.timestamp() + grace:
-            error = "the run's deadline passed"
-            self._time_out(ErrorCode.RUNNER_TIMEOUT, error)
+            self._time_out(ErrorCode.RUNNER_TIMEOUT, _LATE)
         elif now - self.last_activity > bounds.idle_seconds and not self._open_calls:
             error = f"no result for {bounds.idle_seconds} s"
             self._time_out(ErrorCode.RUNNER_IDLE, error)
         elif self.cancel_at is not None and now >= self.cancel_at:
-            self.log.fail(ErrorCode.CANCELLED, "cancelled", status=RunStatus.CANCELLED)
+            self._cancelled()
         else:
             return False
         return True
+
+    def _cancelled(self) -> None:
+        self.log.fail(ErrorCode.CANCELLED, "cancelled", status=RunStatus.CANCELLED)
 
     def _time_out(self, code: str, error: str) -> None:
         self.log.fail(code, error, status=RunStatus.TIMEOUT, retryable=True)
@@ -181,6 +232,17 @@ class ActiveRun:
             ending=log.ending,
         )
 
+    def settle(self, batch: Batch, first_seq: int) -> None:
+        """Tell the calls that wait for what was committed."""
+        waiting, self.awaited = self.awaited, []
+        for one in waiting:
+            place = _place_of(one.event, batch)
+            if place is None:
+                self.awaited.append(one)
+            elif not one.future.done():
+                one.future.set_result((first_seq + place, batch.events[place]))
+                self.settled.add(one.seq_id)
+
     def safe_cursor(self) -> str:
         """Return the last entry before the oldest unanswered host call."""
         if not self._open_calls:
@@ -188,25 +250,12 @@ class ActiveRun:
         return _before(min(self._open_calls.values(), key=_position))
 
 
-def _frames(payload: bytes) -> list[dict[str, Any]]:
-    frames: list[dict[str, Any]] = from_json(payload)
-    if b"\\u0000" in payload:
-        # No database stores NUL; the parser of single frames removes it.
-        frames = [_without_nul(frame) for frame in frames]
-    return frames
-
-
-def _without_nul(frame: dict[str, Any]) -> dict[str, Any]:
-    parsed = parse_frame(encode(frame))
-    if isinstance(parsed, Response):
-        return {
-            "seq_id": parsed.seq_id,
-            "code": parsed.code,
-            "message": parsed.message,
-            "data": parsed.data,
-            "chunk_status": parsed.chunk_status,
-        }
-    return {"seq_id": parsed.seq_id, "action": parsed.action, "data": parsed.data}
+def _place_of(event: NewEvent | None, batch: Batch) -> int | None:
+    """Return where an event, or the terminal one, is in a batch."""
+    if event is None:
+        return len(batch.events) - 1 if batch.ending is not None else None
+    places = (place for place, one in enumerate(batch.events) if one is event)
+    return next(places, None)
 
 
 def _position(entry_id: str) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from runners.ledger.claims import (
 from runners.ledger.positions import Spoken, spoken
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
+from runners.runtimes.replies import UNREADABLE, said_so_far
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -74,7 +75,7 @@ class Adoption:
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = adopted.claimed.last_seq
         said = adopted.said
-        active.log.resume(run.last_runner_sequence, said.text, said.messages)
+        active.log.resume(run.last_runner_sequence, said.text, said.messages, said.sent)
         active.log.files.resume(said.files)
         outgoing = self._engine.outgoing
         outgoing.publish(run.public_id, active.known_seq, [adopted.claimed.event])
@@ -123,7 +124,7 @@ class Adoption:
             for run in list(self._engine.active.values()):
                 if run.tenure.place.web_node == node and run.log.ending is None:
                     error = "the web process that held the plugin ended"
-                    run.log.fail(ErrorCode.CONNECTION_LOST, error, retryable=True)
+                    run.lose(ErrorCode.CONNECTION_LOST, error)
                     self._engine.writer.mark(run)
 
     async def _gone(self, nodes: set[str]) -> list[str]:
@@ -166,18 +167,35 @@ def _load(claimed: list[Claimed]) -> list[Adopted]:
     wins = {one.run_id: one for one in claimed}
     runs = load_runs(list(wins))
     said = spoken(runs)
-    adopted = []
-    for run in runs:
-        request = None
-        if run.last_runner_sequence == 0:
-            # Its worker may have died between the claim and sending it off.
-            prepared = prepare_or_end(run)
-            if prepared is None:
-                continue
-            request = prepared[2]
-        facts = thaw(run)
-        adopted.append(Adopted(wins[run.pk], run, facts, said[run.pk], request))
-    return adopted
+    loaded = [_load_one(wins[run.pk], run, said[run.pk]) for run in runs]
+    return [one for one in loaded if one is not None]
+
+
+def _load_one(claimed: Claimed, run: AgentRun, said: Spoken) -> Adopted | None:
+    """Return what carries a run on; one that nobody can carry on ends."""
+    request = None
+    try:
+        facts = _thaw_surely(run)
+    except UNREADABLE as error:
+        # Given up as it is, it would be adopted again and again.
+        logger.warning("run %s cannot go on: %s", run.public_id, error)
+        reason = "its worker is gone and left nothing to go on with"
+        end_and_wake(run, Ending(RunStatus.FAILED, ErrorCode.HOST_LOST, reason))
+        return None
+    if run.last_runner_sequence == 0:
+        # Its worker may have died between the claim and sending it off.
+        prepared = prepare_or_end(run)
+        if prepared is None:
+            return None
+        request = prepared[2]
+    return Adopted(claimed, run, facts, said, request)
+
+
+def _thaw_surely(run: AgentRun) -> RunFacts:
+    if not run.snapshot:
+        message = "it has no snapshot"
+        raise ValueError(message)
+    return thaw(run)
 
 
 def finish_stuck_cancels() -> int:
@@ -187,5 +205,6 @@ def finish_stuck_cancels() -> int:
     ended = 0
     for run in late.order_by("cancel_requested_at"):  # as their index has them
         ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, "cancelled")
+        ending.reply = said_so_far(run)
         ended += end_and_wake(run, ending) is not None
     return ended

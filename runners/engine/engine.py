@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from langbot.lib.conf import limits
 from langbot.lib.db import DatabaseExecutor
+from langbot.lib.exchange import Commands
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import (
     FAILURES,
@@ -27,6 +28,7 @@ from runners.engine.placement import Placement
 from runners.engine.writer import LedgerWriter
 from runners.gateway.messages import Kind, NodeMessage, payload_of
 from runners.host_api.dispatch import HostApi
+from runners.host_api.refusals import FLUSH_SECONDS
 from runners.ledger import claims
 from runners.ledger.positions import ended_among
 from runners.models import AgentRun
@@ -74,6 +76,7 @@ class Engine:
         self._repeat(self._tick, _TICK_SECONDS)
         self._repeat(self._beat, bounds.heartbeat_seconds)
         self._repeat(self.starter.poll, bounds.poll_seconds)
+        self._repeat(self.host_api.flush_refusals, FLUSH_SECONDS)
         for work in self.adoption.rounds():
             self._repeat(work, bounds.adoption_seconds)
 
@@ -104,6 +107,7 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.writer.drain()
         await self.outgoing.drain()
+        await self.host_api.flush_refusals()
         await self.database(claims.release_runs, self.node)
         await self.database(claims.stop_node, self.node)
         self.writer.close()
@@ -262,22 +266,22 @@ class Engine:
         slots = connection_runs(run.tenure.place.connection_id)
         keys = [run.key, *run.applied_checks]
 
-        def command(pipeline: Any) -> None:
-            pipeline.zrem(slots, str(run.facts.public_id))
-            pipeline.delete(*keys)
+        def add(commands: Commands) -> None:
+            commands.append(("ZREM", slots, str(run.facts.public_id)))
+            commands.append(("DEL", *keys))
 
-        self.outgoing.add(command)
+        self.outgoing.add(add)
 
     def trim(self, run: ActiveRun, cursor: str) -> None:
         """Delete what is committed; an adopter would not read it again."""
         checks, run.applied_checks = run.applied_checks, []
 
-        def command(pipeline: Any) -> None:
-            pipeline.xtrim(run.key, minid=after_entry(cursor), approximate=False)
+        def add(commands: Commands) -> None:
+            commands.append(("XTRIM", run.key, "MINID", after_entry(cursor)))
             if checks:
-                pipeline.delete(*checks)
+                commands.append(("DEL", *checks))
 
-        self.outgoing.add(command)
+        self.outgoing.add(add)
 
     def start_also(self, promoted: list[int], deliveries: list[int]) -> None:
         """Start promoted runs here, wake the outbox for deliveries."""

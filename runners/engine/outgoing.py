@@ -1,4 +1,4 @@
-"""Frames to web nodes and live events to subscribers, pipelined and in order."""
+"""Frames to web nodes and live events to subscribers, many at once and in order."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from langbot.lib.conf import limits
+from langbot.lib.exchange import Commands, Exchange
 from langbot.lib.redis import FAILURES, run_live
 from runners.choices import ENDS
 from runners.gateway import inbox
@@ -26,21 +27,21 @@ _DRAIN_SECONDS = 3.0
 _COMMANDS_KEPT = 20_000  # the oldest go first; plugins then time out by themselves
 _LIVE_EVENT_BYTES = 32 * 1024
 
-# Adds to a pipeline; what it returns gets the answer to the last command added.
+# Adds commands; what it returns gets the answer to the last one it added.
 OnAnswer = Callable[[Any], None]
-Command = Callable[[Any], OnAnswer | None]
+Adder = Callable[[Commands], OnAnswer | None]
 
 
 class Outgoing:
-    """One writer task; what queues during a write goes out in the next pipeline.
+    """One writer task; what queues during a write goes out with the next one.
 
     While Redis is away the commands wait, in order: a host call's answer must not be
     lost. Repeats do no harm: entry ids of events and numbers of chunks are fixed.
     """
 
     def __init__(self, client: Redis) -> None:
-        self._client = client
-        self._commands: list[Command] = []
+        self._exchange = Exchange(client)
+        self._waiting: list[Adder] = []
         self._task: asyncio.Task[None] | None = None
 
     def to_node(
@@ -51,11 +52,11 @@ class Outgoing:
     ) -> None:
         """Queue a message to a web node; `on_refused` when its inbox is full."""
 
-        def command(pipeline: Any) -> OnAnswer:
-            check = inbox.add(pipeline, node, message)
+        def add(commands: Commands) -> OnAnswer:
+            check = inbox.add(commands, node, message)
             return lambda answer: self._answered(answer, check, on_refused)
 
-        self.add(command)
+        self.add(add)
 
     def _answered(
         self, answer: Any, check: str | None, on_refused: Callable[[], None] | None
@@ -72,24 +73,14 @@ class Outgoing:
         if not events:
             return
 
-        def command(pipeline: Any) -> None:
-            key = run_live(run_id)
-            for seq, event in enumerate(events, first_seq):
-                pipeline.xadd(
-                    key,
-                    _live_entry(run_id, seq, event),
-                    id=f"{seq}-0",
-                    maxlen=limits().live_entries,
-                    approximate=True,
-                )
-            ended = events[-1].type in ENDS
-            pipeline.expire(key, _ENDED_SECONDS if ended else _LIVE_SECONDS)
+        def add(commands: Commands) -> None:
+            add_live_events(commands, run_id, first_seq, events)
 
-        self.add(command)
+        self.add(add)
 
-    def add(self, command: Command) -> None:
-        """Queue any pipeline command, in order with the others."""
-        self._commands.append(command)
+    def add(self, adder: Adder) -> None:
+        """Queue what adds any commands, in order with the others."""
+        self._waiting.append(adder)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send())
 
@@ -99,31 +90,44 @@ class Outgoing:
             await asyncio.wait({self._task}, timeout=_DRAIN_SECONDS)
 
     async def _send(self) -> None:
-        while self._commands:
-            commands, self._commands = self._commands, []
-            pipeline = self._client.pipeline(transaction=False)
-            waiting = []
-            for command in commands:
-                on_answer = command(pipeline)
+        while self._waiting:
+            taken, self._waiting = self._waiting, []
+            commands: Commands = []
+            asked = []
+            for adder in taken:
+                on_answer = adder(commands)
                 if on_answer is not None:
-                    waiting.append((len(pipeline) - 1, on_answer))
+                    asked.append((len(commands) - 1, on_answer))
             try:
-                # An id that exists already is a repeat; the others still count.
-                answers = await pipeline.execute(raise_on_error=False)
+                # An id that exists already is refused as a repeat; that is well.
+                answers = await self._exchange.try_each(commands)
             except FAILURES as error:
                 logger.warning("redis is away: %s", type(error).__name__)
-                self._commands = [*commands, *self._commands][-_COMMANDS_KEPT:]
+                self._waiting = [*taken, *self._waiting][-_COMMANDS_KEPT:]
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            for place, on_answer in waiting:
+            for place, on_answer in asked:
                 on_answer(answers[place])
 
 
-def _delete(key: str, pipeline: Any) -> None:
-    pipeline.delete(key)
+def add_live_events(
+    commands: Commands, run_id: UUID, first_seq: int, events: list[NewEvent]
+) -> None:
+    """Add committed events to what live subscribers read; repeats do no harm."""
+    key = run_live(run_id)
+    bound = ("MAXLEN", "~", limits().live_entries)
+    for seq, event in enumerate(events, first_seq):
+        entry = _live_entry(run_id, seq, event)
+        commands.append(("XADD", key, *bound, f"{seq}-0", *entry))
+    seconds = _ENDED_SECONDS if events[-1].type in ENDS else _LIVE_SECONDS
+    commands.append(("EXPIRE", key, seconds))
 
 
-def _live_entry(run_id: UUID, seq: int, event: NewEvent) -> Any:
+def _delete(key: str, commands: Commands) -> None:
+    commands.append(("DEL", key))
+
+
+def _live_entry(run_id: UUID, seq: int, event: NewEvent) -> tuple[bytes, bytes]:
     # Subscribers read a large event from the ledger: the stream is bounded by number.
     text = encode(live_document(run_id, seq, event.type, event.data, event.created_at))
-    return {b"e": text} if len(text) <= _LIVE_EVENT_BYTES else {b"s": b""}
+    return (b"e", text) if len(text) <= _LIVE_EVENT_BYTES else (b"s", b"")

@@ -7,6 +7,7 @@ import signal
 import threading
 from functools import lru_cache
 
+from langbot.lib.collector import settle
 from runners.engine.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class EngineProcess:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         engine = Engine()
         await engine.start()
+        settle()
         self._engine = engine
         self._ready.set()
         await self._stopping.wait()

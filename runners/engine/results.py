@@ -3,7 +3,7 @@
 Pure bookkeeping of one run: no I/O, no clock but timestamps. Rules: LB-52..LB-63.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +14,14 @@ from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
 from runners.engine.files import FileRefusedError, RunFiles
 from runners.engine.oversize import shorten
+from runners.engine.said import Said
 from runners.engine.snapshot import RunFacts
+from runners.engine.state_updates import state_write
 from runners.ledger.batches import Ending
 from runners.ledger.fence import NewEvent
 from runners.ledger.finishing import Reply
-from runners.ledger.state_store import StateRefusedError, StateWrite, check_value
-from runners.protocol.errors import ErrorCode
+from runners.ledger.state_store import StateRefusedError, StateWrite
+from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.results import (
     MAX_PAYLOAD_BYTES,
     MAX_SEQUENCE,
@@ -58,21 +60,21 @@ class ResultLog:
         self.last_sequence = 0
         self.first_output_at: datetime | None = None
         self.is_cancelling = False
+        self.is_resumed = False  # another worker carried the run before
         self.is_over_in_plugin = False
         self._text = ""  # of the message that is being streamed
         self._characters = 0
         self._bytes = 0  # of the data of all events
-        self._messages: list[tuple[str, Any]] = []
+        self.said = Said()
         self._acted = False
         self._warnings = 0
         self._kept: int | None = None  # which text was kept whole last
 
-    def resume(self, sequence: int, text: str, messages: list[tuple[str, Any]]) -> None:
-        """Go on where another worker stopped."""
+    def resume(self, sequence: int, text: str, *said: Any) -> None:
+        """Go on where another worker stopped; `said` is what `Said.resume` takes."""
         self.last_sequence, self._text = sequence, text
-        self._messages = messages
-        self._characters = len(text) + sum(len(said) for said, _ in messages)
-        self._bytes = self._characters
+        self._characters = self._bytes = len(text) + self.said.resume(*said)
+        self.is_resumed = True
 
     # Results
 
@@ -108,8 +110,7 @@ class ResultLog:
             self._warn_of(error)
 
     def _oversize(self, raw: dict[str, Any], error: ResultError) -> None:
-        last = self._messages[-1][0] if self._messages else ""
-        short = shorten(raw, self._text, last)
+        short = shorten(raw, self._text, self.said.last)
         if short is None:
             self._refuse(raw, error)
             return
@@ -147,7 +148,7 @@ class ResultLog:
         if isinstance(data, MessageDelta):
             self._delta(data, result)
         elif isinstance(data, MessageCompleted):
-            self._message(data.message, result)
+            self._message(data.message, result, data.file_ids)
         elif isinstance(data, ReasoningDelta):
             self._add_text(
                 EventType.REASONING_DELTA, data.text, result.sequence, result.usage
@@ -206,7 +207,12 @@ class ResultLog:
         if self.first_output_at is None:
             self.first_output_at = datetime.now(UTC)
 
-    def _message(self, message: Message, result: ParsedResult | None) -> None:
+    def _message(
+        self,
+        message: Message,
+        result: ParsedResult | None,
+        files: Sequence[str] = (),
+    ) -> None:
         text = text_of(message.content)
         content = (
             None
@@ -218,34 +224,33 @@ class ResultLog:
         if not self._text and not self._has_room_for(text):
             return
         self._text = ""
-        self._messages.append((text, content))
+        self.said.messages.append((text, content))
         body = {"role": message.role, "content": content if content else text}
-        self._add(EventType.MESSAGE_COMPLETED, {"message": body, "text": text}, result)
+        data = {"message": body, "text": text, **self._attached(files)}
+        self._add(EventType.MESSAGE_COMPLETED, data, result)
         if self.first_output_at is None:
             self.first_output_at = datetime.now(UTC)
 
     def _state(self, data: StateUpdated, result: ParsedResult) -> None:
-        facts = self.facts
-        if data.scope not in facts.access.state_scopes:
-            self.warn("state_refused", f"this run has no {data.scope} state")
-            return
         try:
-            key = check_value(data.key, data.value)
+            write = state_write(self.facts, data)
         except StateRefusedError as error:
             self.warn("state_refused", str(error))
             return
-        scope_key = facts.scope_keys[data.scope]
-        self.states.append(
-            StateWrite(
-                facts.workspace_id,
-                facts.runner_id,
-                data.scope,
-                scope_key,
-                key,
-                data.value,
-            )
-        )
-        self._add(EventType.STATE_UPDATED, {"scope": data.scope, "key": key}, result)
+        self.states.append(write)
+        named = {"scope": write.scope, "key": write.key}
+        self._add(EventType.STATE_UPDATED, named, result)
+
+    def receive_file(self, key: str, content: bytes) -> None:
+        """Keep what the plugin transferred, once; results name it by its key."""
+        if self.ending is None and self.files.find(key) is None:
+            self._add_file(lambda: self.files.add_transfer(key, content), None)
+
+    def _attached(self, names: Sequence[str]) -> dict[str, Any]:
+        references, unknown = self.files.named(names)
+        for name in unknown:
+            self.warn(ErrorCode.NOT_FOUND, f"{name[:100]} is no file of this run")
+        return {"artifacts": references} if references else {}
 
     def _add_file(
         self, keep: Callable[[], dict[str, Any]], result: ParsedResult | None
@@ -278,12 +283,11 @@ class ResultLog:
         )
 
     def _is_repeat(self, message: Message) -> bool:
-        text = text_of(message.content)
-        return not self._text and any(text == said for said, _ in self._messages)
+        return not self._text and self.said.has(text_of(message.content))
 
     @property
     def _has_output(self) -> bool:
-        return bool(self._text or self._messages or self._acted or self.files)
+        return bool(self._text or self.said or self._acted or self.files)
 
     def _needs_reply(self) -> bool:
         return self.facts.event_type == "message.received"
@@ -332,15 +336,15 @@ class ResultLog:
 
     def reply(self, *, complete: bool) -> Reply | None:
         """Return what the assistant has said so far."""
-        said = [*self._messages]
-        if self._text:
-            said.append((self._text, None))
-        texts = [text for text, _ in said if text]
-        contents = [part for _, content in said if content for part in content]
         files = list(self.files.references)
-        if not texts and not contents and not files:
-            return None
-        return Reply("\n\n".join(texts), contents or None, complete, files)
+        return self.said.reply(self._text, files, complete=complete)
+
+    def tell(self, event: NewEvent) -> None:
+        """Add what the host did for the runner while it runs."""
+        if event.type == EventType.MESSAGE_COMPLETED:
+            self.said.sent.append(event.data["text"])
+        if self._spend(len(to_json(event.data))):
+            self.events.append(event)
 
     def _complete_open_text(self) -> None:
         if self._text:
@@ -358,6 +362,10 @@ class ResultLog:
         self._add(
             EventType.WARNING, {"code": code, "detail": detail[:1000], **more}, None
         )
+
+    def refuse_frame(self, error: ProtocolError) -> None:
+        """Note a frame that cannot be read."""
+        self.warn(error.code, error.message)
 
     def _warn_of(self, error: ResultError) -> None:
         kept = redact(error.data) if isinstance(error, UnknownResultType) else None

@@ -14,10 +14,13 @@ from langbot import __version__
 from langbot.lib.conf import conf, limits
 from langbot.lib.prepared import PreparedLookup, PreparedQuery
 from runners.access import Access, compute_access, delivery_policy
+from runners.engine.unknown_keys import add_unknown_keys
 from runners.ledger.scopes import scope_keys
 from runners.ledger.state_store import read_states
 from runners.models import AgentRun
+from runners.platform_actions import platform_actions
 from runners.protocol.context import Resources, RunnerContext
+from runners.protocol.errors import ErrorCode
 
 
 @dataclass(slots=True)
@@ -36,6 +39,8 @@ class RunFacts:
     snapshot: dict[str, Any]
     deadline_at: datetime | None = None
     resources: Resources = field(default_factory=Resources)
+    bot_id: UUID | None = None
+    dry_run: bool = False
 
 
 _whole_runs = PreparedLookup(
@@ -49,10 +54,21 @@ _whole_runs = PreparedLookup(
 )
 _descriptors = PreparedQuery(
     lambda runner_id: RunnerDescriptor.objects.filter(runner_id=runner_id).only(
-        "kind", "permissions", "capabilities", "config_schema"
+        *("kind", "permissions", "capabilities", "config_schema"),
+        *("enabled", "plugin_enabled", "archived_at"),
     ),
     CharField(),
 )
+
+
+class RunnerRefusedError(Exception):
+    """The runner of a run was switched off or removed; `code` says which."""
+
+    def __init__(self, runner_id: str, descriptor: RunnerDescriptor) -> None:
+        is_gone = descriptor.archived_at is not None
+        self.code = ErrorCode.RUNNER_NOT_FOUND if is_gone else ErrorCode.RUNNER_DISABLED
+        reason = "was removed" if is_gone else "is switched off"
+        super().__init__(f"the runner {runner_id} {reason}")
 
 
 def load_runs(ids: list[int]) -> list[AgentRun]:
@@ -61,9 +77,14 @@ def load_runs(ids: list[int]) -> list[AgentRun]:
 
 
 def freeze(run: AgentRun) -> RunFacts:
-    """Compute snapshot and access from the agent version current now."""
+    """Compute snapshot and access from the agent version current now.
+
+    Raises RunnerRefusedError when the runner takes no new runs.
+    """
     agent = run.agent
     descriptor = _descriptors.first(agent.runner_id)
+    if descriptor is not None and not descriptor.is_usable:
+        raise RunnerRefusedError(agent.runner_id, descriptor)
     access, resources = compute_access(agent, descriptor, run.binding, run.workspace_id)
     keys = scope_keys(run)
     access.state_scopes = [scope for scope in access.state_scopes if scope in keys]
@@ -81,6 +102,7 @@ def freeze(run: AgentRun) -> RunFacts:
         "resources": resources.model_dump(),
         "scope_keys": keys,
         "delivery_policy": delivery_policy(agent, run.binding).model_dump(),
+        "can_edit": _can_edit(run, access),
     }
     return _facts(run, snapshot, access, resources)
 
@@ -109,7 +131,17 @@ def _facts(
         snapshot=snapshot,
         deadline_at=run.deadline_at or run_deadline(snapshot),
         resources=resources,
+        bot_id=run.bot_id,
+        dry_run=run.dry_run,
     )
+
+
+def _can_edit(run: AgentRun, access: Access) -> bool:
+    """Whether a reply may grow before the eyes of the people who wait for it."""
+    actions = platform_actions()
+    if run.bot_id is None or actions is None or not access.apis.get("reply_stream"):
+        return False
+    return actions.can_edit(run.bot_id)
 
 
 def run_deadline(snapshot: dict[str, Any]) -> datetime:
@@ -137,12 +169,8 @@ def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
                 "source": run.event.trigger_source,
                 "timestamp": run.event.time.timestamp(),
             },
-            "event": _event(run),
-            "conversation": _conversation(run),
-            "actor": _actor(run),
-            "subject": _subject(run),
-            "input": _input(run),
-            "delivery": _delivery(run, policy),
+            **said_in(run),
+            "delivery": _delivery(run, snapshot),
             "resources": facts.resources,
             "context": _handles(run, facts),
             "state": read_states(facts.scope_keys, facts.access.state_scopes),
@@ -152,7 +180,18 @@ def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
             "metadata": {},
         }
     )
-    return context.dump()
+    return add_unknown_keys(run, context.dump())
+
+
+def said_in(run: AgentRun) -> dict[str, Any]:
+    """Return what happened, where, by whom, and what was said with it."""
+    return {
+        "event": _event(run),
+        "conversation": _conversation(run),
+        "actor": _actor(run),
+        "subject": _subject(run),
+        "input": _input(run),
+    }
 
 
 def _event(run: AgentRun) -> dict[str, Any]:
@@ -160,7 +199,7 @@ def _event(run: AgentRun) -> dict[str, Any]:
     return {
         "event_id": event.event_id,
         "event_type": event.type,
-        "event_time": event.time.timestamp(),
+        "event_time": int(event.time.timestamp()),  # SDKs refuse fractions
         "source": event.trigger_source,
         "source_event_type": event.source_event_type or None,
         "raw_ref": event.raw_ref,
@@ -211,13 +250,14 @@ def _input(run: AgentRun) -> dict[str, Any]:
     return given
 
 
-def _delivery(run: AgentRun, policy: dict[str, Any]) -> dict[str, Any]:
-    given = run.event.delivery
+def _delivery(run: AgentRun, snapshot: dict[str, Any]) -> dict[str, Any]:
+    given, policy = run.event.delivery, snapshot["delivery_policy"]
     return {
         "surface": given.get("surface") or ("platform" if run.bot_id else "api"),
         "automatic_reply": bool(policy["reply"]),
         "reply_target": given.get("reply_target") or {},
         "supports_streaming": bool(policy["streaming"]),
+        "supports_edit": bool(snapshot.get("can_edit")),
         "max_message_size": policy["maximum_message_size"],
     }
 

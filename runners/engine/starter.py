@@ -14,7 +14,14 @@ from runners.choices import RunStatus
 from runners.endings import end_and_wake
 from runners.engine.active import ActiveRun, Tenure
 from runners.engine.placement import Place, Unplaced
-from runners.engine.snapshot import RunFacts, build_context, freeze, load_runs, thaw
+from runners.engine.snapshot import (
+    RunFacts,
+    RunnerRefusedError,
+    build_context,
+    freeze,
+    load_runs,
+    thaw,
+)
 from runners.gateway.messages import Kind, NodeMessage
 from runners.ledger.batches import Ending
 from runners.ledger.claims import Claim, Claimed, claim_runs
@@ -119,15 +126,18 @@ class Starter:
 
     async def _place(self, one: Prepared) -> Place | None:
         run, facts, _ = one
-        place = await self._engine.placement.reserve(
-            run.public_id, str(run.workspace_id), facts.runner_id, _life(facts)
-        )
+        place = await self._reserve(run, facts)
         if isinstance(place, Place):
             return place
         if place is Unplaced.BUSY:
             self._waiting[run.pk] = None
         await self._engine.database(note_waiting, run, place)
         return None
+
+    async def _reserve(self, run: AgentRun, facts: RunFacts) -> Place | Unplaced:
+        return await self._engine.placement.reserve(
+            run.public_id, str(run.workspace_id), facts.runner_id, _life(facts)
+        )
 
     def _carry(self, one: Prepared, place: Place, claimed: Claimed) -> None:
         run, facts, request = one
@@ -144,10 +154,13 @@ class Starter:
 
 
 def prepare(ids: list[int]) -> list[Prepared]:
-    """Load queued runs with their facts and the data of their run request."""
+    """Load queued runs with their facts and the data of their run request.
+
+    Those of a remote queue wait for a runtime (`runners.runtimes.leases`).
+    """
     prepared = []
     for run in load_runs(ids):
-        if run.status == RunStatus.QUEUED:
+        if run.status == RunStatus.QUEUED and not run.queue_name:
             one = prepare_or_end(run)
             if one is not None:
                 prepared.append(one)
@@ -161,6 +174,10 @@ def prepare_or_end(run: AgentRun) -> Prepared | None:
         return run, facts, run_request(run, facts)
     except (DatabaseError, InterfaceError):
         raise
+    except RunnerRefusedError as error:
+        ending = Ending(RunStatus.FAILED, error.code, str(error), retryable=True)
+        end_and_wake(run, ending)
+        return None
     except Exception as error:
         # An unreadable secret, a context over 16 MiB: it would block its
         # conversation and every batch it is in.
@@ -193,14 +210,14 @@ def start_message(active: ActiveRun, request: bytes) -> NodeMessage:
 
 
 def queued_ids(count: int) -> list[int]:
-    """Return the oldest queued runs."""
-    return list(AgentRun.objects.waiting().values_list("pk", flat=True)[:count])
+    """Return the oldest queued runs, without those that wait for a remote runtime."""
+    ours = AgentRun.objects.waiting().filter(queue_name="")
+    return list(ours.values_list("pk", flat=True)[:count])
 
 
 def note_waiting(run: AgentRun, reason: Unplaced) -> None:
     """Say why a run stays queued; without any runner for 60 s it fails."""
-    since = run.queued_at or run.created_at
-    waited = datetime.now(UTC) - since
+    waited = datetime.now(UTC) - (run.queued_at or run.created_at)
     patience = timedelta(seconds=limits().offline_wait_seconds)
     if reason is Unplaced.OFFLINE and waited > patience:
         ending = Ending(

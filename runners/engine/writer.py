@@ -167,8 +167,11 @@ class LedgerWriter:
             return
         run.known_seq = last_seq
         run.has_output = True
+        run.log.files.wrote(batch.files)
         first = last_seq - len(batch.events) + 1
         self._engine.outgoing.publish(run.facts.public_id, first, batch.events)
+        if run.awaited:
+            run.settle(batch, first)
         if batch.ending is not None:
             self._engine.ended(run)
         elif batch.cursor is not None:

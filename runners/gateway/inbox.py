@@ -5,9 +5,10 @@ node takes off what it has handled. Counting and adding is one script, so any nu
 workers keeps the bound. An empty stream begins at zero again, whatever was lost.
 """
 
-from typing import Any
+from redis.asyncio.client import Pipeline
 
 from langbot.lib.conf import limits
+from langbot.lib.exchange import Commands
 from langbot.lib.redis import node_inbox, node_inbox_size
 from langbot.lib.streams import after_entry
 from runners.gateway.messages import INBOX_SECONDS, Kind, NodeMessage
@@ -31,13 +32,13 @@ return 1
 """
 
 
-def add(pipeline: Any, node: str, message: NodeMessage) -> str | None:
-    """Add the message with the last command of the pipeline, which may be refused.
+def add(commands: Commands, node: str, message: NodeMessage) -> str | None:
+    """Add the message with the last of `commands`, which may be refused.
 
     Returns the key of its claim check, if there is one: a refused message leaves it.
     A message that only stops something has twice the room.
     """
-    fields = message.fields(pipeline)
+    fields = message.fields(commands)
     size = len(message.payload) + _ENTRY_BYTES
     bound = limits().node_inbox_bytes
     if message.kind is Kind.CANCEL:
@@ -45,7 +46,8 @@ def add(pipeline: Any, node: str, message: NodeMessage) -> str | None:
     fields[_SIZE] = b"%d" % size
     entry = [part for field in fields.items() for part in field]
     keys = node_inbox(node), node_inbox_size(node)
-    pipeline.eval(_ADD, len(keys), *keys, size, bound, INBOX_SECONDS, *entry)
+    given = (size, bound, INBOX_SECONDS, *entry)
+    commands.append(("EVAL", _ADD, len(keys), *keys, *given))
     return fields[b"x"].decode() if b"x" in fields else None
 
 
@@ -54,15 +56,17 @@ def size_of(fields: dict[bytes, bytes]) -> int:
     return int(fields.get(_SIZE, b"0"))
 
 
-def trim(pipeline: Any, node: str, last_entry: bytes, handled_bytes: int) -> None:
+def trim(commands: Commands, node: str, last_entry: bytes, handled_bytes: int) -> None:
     """Delete what the node has handled, up to its last entry."""
     key = node_inbox_size(node)
-    pipeline.xtrim(node_inbox(node), minid=after_entry(last_entry), approximate=False)
-    pipeline.decrby(key, handled_bytes)
-    pipeline.expire(key, INBOX_SECONDS)
+    commands += [
+        ("XTRIM", node_inbox(node), "MINID", after_entry(last_entry)),
+        ("DECRBY", key, handled_bytes),
+        ("EXPIRE", key, INBOX_SECONDS),
+    ]
 
 
-def renew(pipeline: Any, node: str) -> None:
+def renew(pipeline: Pipeline, node: str) -> None:
     """Keep the stream and its count while the node lives."""
     for key in (node_inbox(node), node_inbox_size(node)):
         pipeline.expire(key, INBOX_SECONDS)

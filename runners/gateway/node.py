@@ -15,6 +15,7 @@ from agents.registry import connections
 from agents.registry.connections import Origin
 from langbot.lib.conf import limits
 from langbot.lib.db import DatabaseExecutor
+from langbot.lib.exchange import Commands, Exchange
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import (
     FAILURES,
@@ -27,23 +28,28 @@ from langbot.lib.redis import (
 from langbot.lib.streams import Entry, StreamReader
 from runners.gateway import inbox
 from runners.gateway.handshake import Handshake
-from runners.gateway.messages import Kind, NodeMessage, read_node_message
+from runners.gateway.messages import Kind, NodeMessage, own_frame, read_node_message
+from runners.gateway.presentation import ask_presentation
 from runners.gateway.relay import Relay
 from runners.gateway.session import PluginSession
 from runners.gateway.throttle import ConnectThrottle
-from runners.protocol.frames import Action, Request, encode
+from runners.host_api.connection_calls import ConnectionCalls
+from runners.ledger.refusal_counts import Refusal, add_refusals
+from runners.protocol.errors import ErrorCode
+from runners.protocol.frames import Action, Request
 
 logger = logging.getLogger(__name__)
 
 REGISTRY_THREADS = 2
 _BAD_FRAMES_ALLOWED = 1000
 REGISTER_SECONDS = 15.0  # as long as the plugin waits for an answer, wire 2.9
+_REFUSALS_KEPT = 10_000  # while the database is away
 _TRIM_ENTRIES = 200  # handled ones, while more are waiting
 _RETRY_SECONDS = 0.25
 _RELEASED = b""  # in place of the id of an entry that was kept back
 _INVOCATIONS_REMEMBERED = 10_000
-_LOST = encode({"lost": "connection_lost"})
-_OVERFLOW = encode({"lost": "backpressure"})
+_LOST = own_frame({"lost": ErrorCode.CONNECTION_LOST})
+_OVERFLOW = own_frame({"lost": ErrorCode.BACKPRESSURE})
 
 
 class WebNode:
@@ -54,7 +60,9 @@ class WebNode:
         self.throttle = ConnectThrottle()  # by token that is good, else by address
         self.failures = ConnectThrottle()  # wrong tokens by address
         self.database = DatabaseExecutor("registry", REGISTRY_THREADS)
+        self.calls = ConnectionCalls()
         self._client: Redis = stream_client()
+        self._exchange = Exchange(self._client)
         self.relay = Relay(self._client, self._on_overflow)
         self._sessions: dict[UUID, PluginSession] = {}
         self._bad_frames: dict[UUID, int] = {}
@@ -65,6 +73,7 @@ class WebNode:
         self._last_entry = b"0-0"
         self._handled = self._handled_bytes = 0  # entries since the last trim
         self._applied_checks: list[str] = []
+        self._refused: list[Refusal] = []  # of sockets that are gone, or not written
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -75,6 +84,7 @@ class WebNode:
                 asyncio.create_task(self._forever(self._beat)),
                 asyncio.create_task(self._handle_forever()),
                 asyncio.create_task(self._forever(self._follow_rows)),
+                asyncio.create_task(self._forever(self._count_refusals)),
             ]
 
     async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -103,6 +113,7 @@ class WebNode:
         """Forget a socket; its open runs end as `connection_lost`."""
         self._sessions.pop(session.id, None)
         self._bad_frames.pop(session.id, None)
+        self._refused += session.door.refusals.take()
         self.release_held(session)
         for run_id in session.run_ids:
             self.relay.push(run_id, _LOST)
@@ -142,9 +153,11 @@ class WebNode:
         with contextlib.suppress(*FAILURES):  # the next heartbeat announces it
             await self._announce()
         logger.info("plugin %s connected", registered.plugin)
+        if registered.has_icon:  # who draws one has a page to show
+            session.spawn(ask_presentation(session, self.database, registered))
 
     async def _follow_rows(self) -> None:
-        """Close sockets whose token was revoked, withdraw runners that were disabled.
+        """Close sockets of revoked tokens, withdraw disabled runners, stay online.
 
         The rows are asked every 2 s: whoever changes one needs to tell nobody.
         """
@@ -152,10 +165,25 @@ class WebNode:
             session = self._sessions.get(connection_id)
             if session is not None:
                 session.end("the plugin token was revoked")
+        if held := [one.id for one in self._sessions.values() if one.registered]:
+            # Workers give a node up that stalls; it was not dead.
+            await self.database(connections.reconnect, held)
         disabled = await self.database(connections.disabled_runners)
         fresh, self._disabled = disabled - self._disabled, disabled
         for session in list(self._sessions.values()):  # sockets come and go meanwhile
             await self._retract(session, fresh)
+
+    async def _count_refusals(self) -> None:
+        """Write which calls were refused, at most one statement every 2 s."""
+        refused, self._refused = self._refused, []
+        for session in self._sessions.values():
+            refused += session.door.refusals.take()
+        if refused:
+            try:
+                await self.database(add_refusals, refused)
+            except DatabaseFailure:
+                self._refused = [*refused, *self._refused][:_REFUSALS_KEPT]
+                raise
 
     def count_bad_frame(self, session: PluginSession) -> None:
         """Cut off a plugin that sends garbage for ever."""
@@ -279,11 +307,11 @@ class WebNode:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _trim(self) -> None:
-        pipeline = self._client.pipeline(transaction=False)
+        commands: Commands = []
         if checks := self._applied_checks:
-            pipeline.delete(*checks)
-        inbox.trim(pipeline, self.id, self._last_entry, self._handled_bytes)
-        await pipeline.execute()
+            commands.append(("DEL", *checks))
+        inbox.trim(commands, self.id, self._last_entry, self._handled_bytes)
+        await self._exchange(commands)
         self._handled, self._handled_bytes, self._applied_checks = 0, 0, []
 
     def _handle(self, message: NodeMessage) -> None:

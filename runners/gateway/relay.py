@@ -17,13 +17,16 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from langbot.lib.conf import limits
+from langbot.lib.exchange import Command, Commands, Exchange
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import FAILURES, claim_check, run_inbound
-from runners.gateway.messages import CLAIM_CHECK_SECONDS
+from runners.gateway.messages import CLAIM_CHECK_SECONDS, join_frames
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.25
+_LOOK_ENTRIES = 8  # how often Redis is asked what its worker has trimmed,
+_LOOK_BYTES = 256 * 1024  # unless so much is unread
 _WINDOW_SECONDS = 0.004  # of a stream that has begun; nobody reads faster
 _CLOSED_BEATS = 5  # heartbeats; then its worker has read the last frames
 _EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
@@ -38,17 +41,43 @@ class RunPipe:
         self.life_seconds = life_seconds + _EXTRA_LIFE_SECONDS
         self.waiting: list[bytes] = []
         self.waiting_bytes = 0
-        self.unread: deque[dict[bytes, bytes]] = deque()
+        self.unread: deque[bytes] = deque()
         self.unread_bytes = 0
         self.is_begun = False  # its stream exists, unless Redis forgot it
+        self._is_asked = False  # how long its stream is, in the write under way
         self.closing = False
         self.is_discarded = False  # nobody reads it any more; never written again
         self.beats_closed = 0
 
-    def entry(self) -> dict[bytes, bytes]:
-        """Take what waits as one stream entry: a JSON array of frames."""
+    def entry(self) -> bytes:
+        """Take what waits as one stream entry."""
         frames, self.waiting, self.waiting_bytes = self.waiting, [], 0
-        return {b"f": b"[" + b",".join(frames) + b"]"}
+        return join_frames(frames)
+
+    def addition(self, field: tuple[bytes, bytes]) -> Command:
+        """Return what adds an entry; a stream that was lost is not made again."""
+        known = ("NOMKSTREAM",) if self.is_begun else ()
+        return ("XADD", self.key, *known, "*", *field)
+
+    def adding(self, field: tuple[bytes, bytes]) -> Commands:
+        """Return the addition, and what its stream needs or is asked from time to time.
+
+        Whoever sends it passes the answer to the second command to `added`.
+        """
+        commands = [self.addition(field)]
+        self._is_asked = False
+        if not self.is_begun:
+            commands.append(("EXPIRE", self.key, self.life_seconds))
+        elif len(self.unread) % _LOOK_ENTRIES == 0 or self.unread_bytes > _LOOK_BYTES:
+            self._is_asked = True
+            commands.append(("XLEN", self.key))
+        return commands
+
+    def added(self, answer: Any) -> None:
+        """Note that it was done, and what is left unread if that was asked."""
+        self.is_begun = True
+        if self._is_asked:
+            self._trimmed_to(answer)
 
     @property
     def is_overfull(self) -> bool:
@@ -58,23 +87,23 @@ class RunPipe:
             return True
         if self.unread_bytes <= bounds.inbound_bytes:
             return False
-        largest = max(map(_size, self.unread))
+        largest = max(map(len, self.unread))
         return self.unread_bytes - largest > bounds.inbound_bytes
 
-    def trimmed_to(self, length: int) -> None:
+    def _trimmed_to(self, length: int) -> None:
         """Forget entries that the worker has trimmed; `length` are left."""
         while len(self.unread) > length:
-            self.unread_bytes -= _size(self.unread.popleft())
+            self.unread_bytes -= len(self.unread.popleft())
 
 
-Written = list[tuple[RunPipe, dict[bytes, bytes]]]
+Written = list[tuple[RunPipe, bytes]]
 
 
 class Relay:
     """One writer per process; `push` never blocks, `pending_bytes` tells the load."""
 
     def __init__(self, client: Redis, on_overflow: Callable[[UUID], None]) -> None:
-        self._client = client
+        self._exchange = Exchange(client)
         self._on_overflow = on_overflow
         self._pipes: dict[UUID, RunPipe] = {}
         self._dirty: dict[UUID, RunPipe] = {}
@@ -181,7 +210,7 @@ class Relay:
                 self.pending_bytes -= pipe.waiting_bytes
                 entry = pipe.entry()
                 pipe.unread.append(entry)
-                pipe.unread_bytes += _size(entry)
+                pipe.unread_bytes += len(entry)
                 written.append((pipe, entry))
             self._drain()
             await self._write_surely(written)
@@ -209,53 +238,49 @@ class Relay:
 
     async def _write(self, written: Written) -> list[RunPipe]:
         """Add one entry for each run; returns those whose stream has disappeared."""
-        pipeline = self._client.pipeline(transaction=False)
+        commands: Commands = []
         written = [each for each in written if not each[0].is_discarded]
         places = []
         unwanted, self._unwanted = self._unwanted, []
         if unwanted:  # when Redis is away their own life ends them
-            pipeline.delete(*unwanted)
+            commands.append(("DEL", *unwanted))
         for pipe, entry in written:
-            fields = self._checked(pipeline, entry)
-            places.append(len(pipeline))
-            pipeline.xadd(pipe.key, fields, nomkstream=pipe.is_begun)
-            pipeline.expire(pipe.key, pipe.life_seconds)
-            pipeline.xlen(pipe.key)
-        answers = await pipeline.execute()
+            field = _checked(commands, entry)
+            places.append(len(commands))
+            commands += pipe.adding(field)
+        answers = [*await self._exchange(commands), None]
         lost = []
         for (pipe, _), place in zip(written, places, strict=True):
             if answers[place] is None:
                 lost.append(pipe)
             else:
-                pipe.is_begun = True
-                pipe.trimmed_to(answers[place + 2])
+                pipe.added(answers[place + 1])
         return lost
 
     async def _write_again(self, pipe: RunPipe) -> bool:
         """Add all unread entries of a run once more; False when Redis is away."""
         if pipe.is_discarded:
             return True
-        pipeline = self._client.pipeline(transaction=False)
+        commands: Commands = []
+        pipe.is_begun = False
         for entry in pipe.unread:
-            pipeline.xadd(pipe.key, self._checked(pipeline, entry))
-        pipeline.expire(pipe.key, pipe.life_seconds)
+            commands.append(pipe.addition(_checked(commands, entry)))
+        commands.append(("EXPIRE", pipe.key, pipe.life_seconds))
         try:
-            await pipeline.execute()
+            await self._exchange(commands)
         except FAILURES:
             return False
         pipe.is_begun = True
         return True
 
-    def _checked(self, pipeline: Any, entry: dict[bytes, bytes]) -> Any:
-        if _size(entry) <= limits().claim_check_bytes:
-            return entry
-        key = claim_check(uuid7())
-        pipeline.set(key, entry[b"f"], ex=CLAIM_CHECK_SECONDS)
-        return {b"x": key.encode()}
 
-
-def _size(entry: dict[bytes, bytes]) -> int:
-    return len(entry[b"f"])
+def _checked(commands: Commands, entry: bytes) -> tuple[bytes, bytes]:
+    """Return the field of a stream entry; a large one is put aside."""
+    if len(entry) <= limits().claim_check_bytes:
+        return b"f", entry
+    key = claim_check(uuid7())
+    commands.append(("SET", key, entry, "EX", CLAIM_CHECK_SECONDS))
+    return b"x", key.encode()
 
 
 def _load(pipe: RunPipe) -> int:

@@ -36,7 +36,6 @@ class ReadRange(Named):
 
 async def artifact_metadata(call: HostCall) -> dict[str, Any]:
     """Return what is known of a file; never where its bytes lie (LB-92)."""
-    call.facts.access.require_api("artifact_metadata")
     artifact_id = call.read(Named).artifact_id
     artifact = await call.database(_find, call, artifact_id)
     return wire_metadata(artifact)
@@ -55,7 +54,6 @@ async def artifact_read_range(call: HostCall) -> dict[str, Any]:
 
 
 async def _read(call: HostCall, data: Read | ReadRange, length: int) -> dict[str, Any]:
-    call.facts.access.require_api("artifact_read")
     length = min(length, limits().artifact_read_bytes)
     return await call.database(_answer, call, data.artifact_id, data.offset, length)
 

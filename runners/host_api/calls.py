@@ -1,18 +1,32 @@
 """What a host call sees, and how its data is read."""
 
-from collections.abc import Awaitable, Callable
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import DatabaseError, InterfaceError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agents.registry.connections import Registered
 from langbot.lib.db import DatabaseExecutor
+from runners.engine.own_results import OwnResults
 from runners.engine.snapshot import RunFacts
 from runners.ledger import journal
+from runners.ledger.fence import NewEvent
 from runners.ledger.journal import CallKey
 from runners.protocol.errors import ErrorCode, ProtocolError
 
+if TYPE_CHECKING:
+    from runners.host_api.carrier import Carrier
+
+logger = logging.getLogger(__name__)
+
 Data = TypeVar("Data", bound="CallData")
+# After these nobody knows whether the effect happened; a repeat is told that.
+_UNDECIDED = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.DEADLINE_EXCEEDED})
 
 
 async def journalled(
@@ -22,7 +36,9 @@ async def journalled(
 
     A repeat of the call gets the stored answer or error, or `outcome_unknown` where
     the first try did not live to keep one. `effect` raises ProtocolError for what
-    certainly did not happen, with code `outcome_unknown` where it does not know.
+    certainly did not happen, with code `outcome_unknown` or `deadline_exceeded` where
+    it does not know; of what else it raises nobody knows either, so that it is
+    `outcome_unknown`, never a failure that invites a second try.
     """
     stored = await call.database(journal.before, call.key)
     if stored is not None:
@@ -30,11 +46,28 @@ async def journalled(
     try:
         answer = await effect()
     except ProtocolError as error:
-        if error.code != ErrorCode.OUTCOME_UNKNOWN:
-            await call.database(journal.failed, call.key, error)
+        if error.code not in _UNDECIDED:
+            await _keep(call, journal.failed, error)
         raise
-    await call.database(journal.after, call.key, answer)
+    except Exception as error:
+        logger.exception("the effect of %s failed", call.key.action)
+        message = "the call failed, and nobody knows whether it had its effect"
+        raise ProtocolError(ErrorCode.OUTCOME_UNKNOWN, message) from error
+    await _keep(call, journal.after, answer)
     return answer
+
+
+async def _keep(
+    call: "HostCall", keep: Callable[[CallKey, Any], None], outcome: Any
+) -> None:
+    """Write down how an effect went; where that fails, a repeat learns nothing of it.
+
+    The caller is told all the same: an error here would call for a second effect.
+    """
+    try:
+        await call.database(keep, call.key, outcome)
+    except (DatabaseError, InterfaceError, TypeError, ValueError) as error:
+        logger.warning("the outcome of %s is not kept: %s", call.key.action, error)
 
 
 class CallData(BaseModel):
@@ -51,13 +84,58 @@ class HostCall:
     data: dict[str, Any]
     database: DatabaseExecutor
     key: CallKey
+    results: OwnResults | None = None  # of the run itself, where a worker carries it
+    carrier: "Carrier | None" = None
+
+    async def tell(self, event: NewEvent) -> None:
+        """Add an event to the run's ledger, once however often the call comes."""
+        if self.carrier is not None:
+            await self.carrier.tell(event)
+
+    async def files(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return references to files of the run; raises `not_found` for others."""
+        if self.carrier is None:
+            message = "the run has no such file"
+            raise ProtocolError(ErrorCode.NOT_FOUND, message)
+        return await self.carrier.files(names)
+
+    def seconds_left(self) -> float:
+        """Return how long the run may still take."""
+        deadline = self.facts.deadline_at
+        return deadline.timestamp() - time.time() if deadline is not None else inf
 
     def read(self, model: type[Data]) -> Data:
         """Return the validated data; raises invalid_request naming the field."""
-        try:
-            return model.model_validate(self.data)
-        except ValidationError as error:
-            issue = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, issue["loc"]))
-            message = f"{where}: {issue['msg']}"
-            raise ProtocolError(ErrorCode.INVALID_REQUEST, message) from None
+        return read_data(self.data, model)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionCall:
+    """One call of a registered plugin that belongs to no run.
+
+    The connection's row (`connection.connection_id`) and its token say who calls: the
+    plugin, its workspace (`*` for all), and whether it has the control plane.
+    """
+
+    connection: Registered
+    action: str
+    data: dict[str, Any]
+    database: DatabaseExecutor
+
+    def read(self, model: type[Data]) -> Data:
+        """Return the validated data; raises invalid_request naming the field."""
+        return read_data(self.data, model)
+
+
+ConnectionHandler = Callable[[ConnectionCall], Awaitable[dict[str, Any]]]
+
+
+def read_data(data: dict[str, Any], model: type[Data]) -> Data:
+    """Validate a call's data; raises invalid_request naming the field."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        issue = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, issue["loc"]))
+        message = f"{where}: {issue['msg']}"
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, message) from None

@@ -10,7 +10,6 @@ from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedQuery
 from runners.host_api.calls import CallData, HostCall
 from runners.host_api.cursors import NO_END, key_of, page_of
-from runners.host_api.search import require_own
 from runners.ledger.context import first_event
 from runners.models import EventLog
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -46,7 +45,6 @@ class PageRequest(CallData):
 
 async def event_get(call: HostCall) -> dict[str, Any]:
     """Return one event of the run's own conversation."""
-    call.facts.access.require_api("event_get")
     data = call.read(EventRequest)
     event = await call.database(_event.first, call.facts.conversation_id, data.event_id)
     if event is None:
@@ -57,9 +55,7 @@ async def event_get(call: HostCall) -> dict[str, Any]:
 
 async def event_page(call: HostCall) -> dict[str, Any]:
     """Return a page of the run's own conversation, newest first."""
-    call.facts.access.require_api("event_page")
     data = call.read(PageRequest)
-    require_own(call, data.conversation_id)
     before, types = key_of(data.before_cursor, NO_END), data.event_types or []
     limit = min(data.limit, limits().history_page)
     query = _page_query(limit + 1, len(types))

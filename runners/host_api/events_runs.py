@@ -14,9 +14,9 @@ from langbot.lib.conf import limits
 from runners.choices import RunStatus
 from runners.host_api.calls import CallData, HostCall
 from runners.host_api.cursors import NO_END, key_of, page_of
-from runners.host_api.runs import wire_row
-from runners.host_api.search import require_own
+from runners.host_api.runs import SHOWN, epoch, wire_rows
 from runners.ledger.context import first_event
+from runners.ledger.fence import NewEvent
 from runners.models import AgentRun, RunEvent
 from runners.protocol.errors import ErrorCode, ProtocolError
 
@@ -41,34 +41,39 @@ class EventsRequest(CallData):
 
 async def run_list(call: HostCall) -> dict[str, Any]:
     """Return runs of the run's own conversation, newest first."""
-    call.facts.access.require_api("run_list")
     data = call.read(RunsRequest)
-    require_own(call, data.conversation_id)
     return await call.database(_run_page, call.facts.conversation_id, data)
 
 
 async def run_events_page(call: HostCall) -> dict[str, Any]:
     """Return a page of a run's ledger; forward is oldest first."""
-    call.facts.access.require_api("run_events_page")
     data = call.read(EventsRequest)
     return await call.database(_events_of, call, data)
 
 
 def _run_page(conversation_id: int, data: RunsRequest) -> dict[str, Any]:
-    rows = _visible(conversation_id)
+    return run_page(_visible(conversation_id), data)
+
+
+def run_page(rows: QuerySet[AgentRun], data: RunsRequest) -> dict[str, Any]:
+    """Return a page of these runs, newest first."""
     if data.statuses:
         rows = rows.filter(status__in=[_status(one) for one in data.statuses])
     limit = min(data.limit, limits().history_page)
     page = rows.filter(pk__lt=key_of(data.before_cursor, NO_END)).order_by("-pk")
-    related = page.select_related("event", "agent", "conversation", "workspace")
-    found = list(related.defer(*_LARGE)[: limit + 1])
-    items = [{"id": run.pk, **wire_row(run)} for run in found[:limit]]
+    found = list(page.select_related(*SHOWN).defer(*_LARGE)[: limit + 1])
+    shown = zip(found, wire_rows(found[:limit]), strict=False)
+    items = [{"id": run.pk, **row} for run, row in shown]
     has_more = len(found) > limit
     return page_of(items, has_more=has_more, total_count=rows.count(), name="id")
 
 
 def _events_of(call: HostCall, data: EventsRequest) -> dict[str, Any]:
-    run_key = _readable(call, data.target_run_id)
+    return events_page(readable(call, data.target_run_id), data)
+
+
+def events_page(run_key: int, data: EventsRequest) -> dict[str, Any]:
+    """Return a page of a run's ledger."""
     rows = RunEvent.objects.filter(
         run_id=run_key,
         seq__lt=_seq(key_of(data.before_cursor, NO_END)),
@@ -83,20 +88,24 @@ def _events_of(call: HostCall, data: EventsRequest) -> dict[str, Any]:
 
 def wire_run_event(event: RunEvent, run_id: str) -> dict[str, Any]:
     """Return an event of the ledger as runners read it (`AgentRunEvent`)."""
+    return {"id": event.pk, **wire_event(event.seq, event, run_id)}
+
+
+def wire_event(seq: int, event: RunEvent | NewEvent, run_id: str) -> dict[str, Any]:
+    """Return an event with the number that it has in the ledger."""
     return {
-        "id": event.pk,
         "run_id": run_id,
-        "sequence": event.seq,
-        "type": event.type,
+        "sequence": seq,
+        "type": str(event.type),
         "data": event.data,
         "usage": event.usage,
-        "created_at": int(event.created_at.timestamp()),
+        "created_at": epoch(event.created_at),
         "source": "host" if event.runner_sequence is None else "runner",
         "metadata": {},
     }
 
 
-def _readable(call: HostCall, run_id: str) -> int:
+def readable(call: HostCall, run_id: str) -> int:
     """Return the key of a run that this one may read; raises not_found."""
     if run_id == str(call.facts.public_id):
         return call.facts.pk

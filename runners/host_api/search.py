@@ -8,7 +8,6 @@ from langbot.lib.conf import limits
 from runners.host_api.calls import CallData, HostCall
 from runners.ledger.history import wire_item
 from runners.ledger.search import search_transcript
-from runners.protocol.errors import ErrorCode, ProtocolError
 
 _NAMES = 20  # roles or item types of one filter
 
@@ -30,10 +29,8 @@ async def history_search(call: HostCall) -> dict[str, Any]:
 
     `total_count` is null where there are more than were asked for.
     """
-    call.facts.access.require_api("history_search")
     data = call.read(SearchRequest)
     filters = data.filters or Filters()
-    require_own(call, filters.conversation_id)
     found = await call.database(
         search_transcript,
         call.facts.conversation_id,
@@ -48,10 +45,3 @@ async def history_search(call: HostCall) -> dict[str, Any]:
         "total_count": None if found.has_more else len(found.items),
         "query": data.query,
     }
-
-
-def require_own(call: HostCall, conversation_id: str | None) -> None:
-    """Raise permission_denied for a conversation that is not the run's own."""
-    if conversation_id not in {None, "", call.facts.conversation_public_id}:
-        message = "a run reads its own conversation only"
-        raise ProtocolError(ErrorCode.PERMISSION_DENIED, message)

@@ -10,7 +10,6 @@ from runners.ledger.journal import once
 from runners.ledger.state_store import (
     StateRefusedError,
     StateWrite,
-    check_value,
     delete_state,
     list_keys,
     read_state,
@@ -39,15 +38,15 @@ class Listing(Scoped):
 async def state_get(call: HostCall) -> dict[str, Any]:
     """Return `{"value": any | null}`."""
     data = call.read(Keyed)
-    scope_key = _scope_key(call, data.scope)
+    scope_key = call.facts.scope_keys[data.scope]
     return {"value": await call.database(read_state, scope_key, data.key)}
 
 
 async def state_set(call: HostCall) -> dict[str, Any]:
     """Write one value of at most 256 KiB, once."""
     data = call.read(Valued)
-    scope_key = _scope_key(call, data.scope)
     facts = call.facts
+    scope_key = facts.scope_keys[data.scope]
     write = StateWrite(
         facts.workspace_id,
         facts.runner_id,
@@ -62,7 +61,6 @@ async def state_set(call: HostCall) -> dict[str, Any]:
         return {"success": True}
 
     try:
-        check_value(data.key, data.value)
         return await call.database(once, call.key, effect)
     except StateRefusedError as error:
         raise ProtocolError(ErrorCode.TOO_LARGE, str(error)) from None
@@ -71,7 +69,7 @@ async def state_set(call: HostCall) -> dict[str, Any]:
 async def state_delete(call: HostCall) -> dict[str, Any]:
     """Return whether there was a value."""
     data = call.read(Keyed)
-    scope_key = _scope_key(call, data.scope)
+    scope_key = call.facts.scope_keys[data.scope]
 
     def effect() -> dict[str, Any]:
         return {"success": delete_state(scope_key, data.key)}
@@ -82,12 +80,7 @@ async def state_delete(call: HostCall) -> dict[str, Any]:
 async def state_list(call: HostCall) -> dict[str, Any]:
     """Return up to 100 keys in order."""
     data = call.read(Listing)
-    scope_key = _scope_key(call, data.scope)
+    scope_key = call.facts.scope_keys[data.scope]
     limit = min(data.limit, limits().history_page)
     keys, has_more = await call.database(list_keys, scope_key, data.prefix or "", limit)
     return {"keys": keys, "has_more": has_more}
-
-
-def _scope_key(call: HostCall, scope: str) -> str:
-    call.facts.access.require_scope(scope)
-    return call.facts.scope_keys[scope]

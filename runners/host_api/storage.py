@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agents.resources.storage import KEY_LENGTH, Shelf, StorageFullError
-from langbot.lib.conf import limits
 from runners.host_api.calls import CallData, HostCall
 from runners.ledger.journal import once
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -66,7 +65,6 @@ async def get_workspace_storage_keys(call: HostCall) -> dict[str, Any]:
 
 async def _set(call: HostCall, place: Place) -> dict[str, Any]:
     shelf, data = _shelf(call, place), call.read(Valued)
-    _check_length(data.value_base64)
 
     def effect() -> dict[str, Any]:
         shelf.write(data.key, _decoded(data.value_base64))
@@ -109,17 +107,9 @@ async def _keys(call: HostCall, place: Place) -> dict[str, Any]:
 
 def _shelf(call: HostCall, place: Place) -> Shelf:
     """Return the values this run may reach: never those of another plugin."""
-    call.facts.access.require_storage(place)
     runner = parse_runner_id(call.facts.runner_id)
     plugin = f"{runner.author}/{runner.plugin}" if place == "plugin" else ""
     return Shelf(call.facts.workspace_id, plugin)
-
-
-def _check_length(encoded: str) -> None:
-    maximum = limits().storage_value_bytes
-    if len(encoded) > (maximum + 2) // 3 * 4:
-        message = f"a stored value has at most {maximum} bytes"
-        raise ProtocolError(ErrorCode.TOO_LARGE, message)
 
 
 def _decoded(encoded: str) -> bytes:

@@ -66,12 +66,14 @@ def _start(node: UUID, claim: Claim) -> Claimed | None:
         "agent_version": version,
         "deadline_at": claim.deadline_at,
         "last_active_at": now,
+        "last_claimed_at": now,
     }
     table = connection.ops.quote_name(AgentRun._meta.db_table)
     sql = f"""
         UPDATE {table} SET {", ".join(f"{name} = %s" for name in values)},
             started_at = COALESCE(started_at, %s),
-            fencing_token = fencing_token + 1, last_seq = last_seq + 1
+            fencing_token = fencing_token + 1, last_seq = last_seq + 1,
+            dispatch_attempts = dispatch_attempts + 1
         WHERE id = %s AND status = %s
         RETURNING fencing_token, last_seq, invocation, inbound_cursor
     """  # noqa: S608  only names of our own columns are interpolated
@@ -164,8 +166,10 @@ def prune_nodes() -> int:
 
 
 def _adoptable() -> QuerySet[AgentRun]:
+    # Who has a lease is a remote runtime: `runners.runtimes.leases` looks after it.
     return AgentRun.objects.running().filter(
-        Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id"))
+        Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id")),
+        claim_lease_expires_at=None,
     )
 
 

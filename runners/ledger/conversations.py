@@ -76,7 +76,10 @@ class TranscriptItem(AppendOnlyModel, PublicModel):
     """One message as history shows it; order is `seq`, dense per conversation."""
 
     conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="transcript"
+        Conversation,
+        models.CASCADE,
+        related_name="transcript",
+        db_index=False,  # `langbot_transcript_order`
     )
     seq = models.PositiveBigIntegerField()
     role = models.CharField(_("role"), max_length=10, choices=Role.choices)

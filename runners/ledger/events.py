@@ -50,7 +50,7 @@ class EventLog(AppendOnlyModel, PublicModel):
 
     class Meta:
         verbose_name = _("event")
-        verbose_name_plural = _("event log")
+        verbose_name_plural = _("events")
         ordering = ["-pk"]
         permissions = [("view_raw_payload", "Can see what platforms sent, as it came")]
         constraints = [
@@ -69,6 +69,12 @@ class EventLog(AppendOnlyModel, PublicModel):
                 fields=["outcome", "id"],
                 condition=Q(outcome="ignored") | Q(outcome="queued"),
                 name="langbot_event_not_started",
+            ),
+            # The same within a workspace, as for runs.
+            models.Index(
+                fields=["workspace", "outcome", "id"],
+                condition=Q(outcome="ignored") | Q(outcome="queued"),
+                name="langbot_event_unstarted_there",
             ),
             models.Index(
                 fields=["bot_id", "id"],

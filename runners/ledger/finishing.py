@@ -10,7 +10,6 @@ from django.utils.translation import gettext
 from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedInsert, PreparedLookup
 from runners.choices import (
-    DeliveryStatus,
     EventOutcome,
     QueuedStatus,
     Role,
@@ -18,7 +17,7 @@ from runners.choices import (
 )
 from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
 from runners.ledger.events import EventLog
-from runners.ledger.outbox import Delivery
+from runners.ledger.outbox import Delivery, new_delivery
 from runners.ledger.runs import AgentRun
 from runners.ledger.turns import Turn, append_transcripts, open_turn
 from runners.signals import tell_run_finished
@@ -181,31 +180,8 @@ def _reply_delivery(closing: Closing) -> Delivery | None:
         text = f"{text}\n\n{failure_text(run)}".strip()
     if not text and not (reply and reply.artifact_refs):
         return None
-    return Delivery(
-        workspace_id=run.workspace_id,
-        run=run,
-        conversation=conversation,
-        bot_id=run.bot_id,
-        target=f"{conversation.external_id}|{conversation.thread}"[:300],
-        payload=_payload(run, conversation, text, reply),
-        at_least_once=policy.get("ambiguous") == "at_least_once",
-        status=DeliveryStatus.PENDING,
-        next_attempt_at=datetime.now(UTC),
-    )
-
-
-def _payload(
-    run: AgentRun, conversation: Conversation, text: str, reply: Reply | None
-) -> dict[str, Any]:
-    return {
-        "run_id": str(run.public_id),
-        "status": run.status,
-        "conversation": conversation.external_id,
-        "thread": conversation.thread,
-        "reply_target": run.event.delivery.get("reply_target") or {},
-        "text": text,
-        "artifacts": reply.artifact_refs if reply else [],
-    }
+    artifacts = reply.artifact_refs if reply else []
+    return new_delivery(run, conversation, {"text": text, "artifacts": artifacts})
 
 
 def _promote(conversations: Mapping[int, Conversation]) -> list[int]:

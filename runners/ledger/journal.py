@@ -47,6 +47,12 @@ def once(key: CallKey, effect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
                 raise _NotFirstError
     except _NotFirstError:
         return _earlier(key)
+    except ProtocolError:
+        # What was done before may be why it cannot be done again.
+        known = _rows(key).filter(status=HostCallStatus.ANSWERED).first()
+        if known is None:
+            raise
+        return dict(known.answer)
     return answer
 
 

@@ -1,4 +1,6 @@
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -10,6 +12,47 @@ from langbot.lib.models import PublicModel
 from runners.choices import DeliveryStatus
 from runners.ledger.conversations import Conversation
 from runners.ledger.runs import AgentRun
+
+
+def target_of(conversation: Conversation) -> str:
+    """Return whom a delivery goes to: deliveries of one target keep their order."""
+    return f"{conversation.external_id}|{conversation.thread}"[:300]
+
+
+def new_delivery(
+    run: AgentRun,
+    conversation: Conversation,
+    payload: dict[str, Any],
+    bot_id: UUID | None = None,
+) -> "Delivery":
+    """Return an unsaved delivery to the place of a conversation, by the run's bot.
+
+    `payload` has at least `text` and `artifacts`. The run's event and snapshot must be
+    loaded.
+    """
+    policy = (run.snapshot or {}).get("delivery_policy", {})
+    sender = bot_id or run.bot_id
+    if sender is None:
+        message = "a delivery needs a bot"
+        raise ValueError(message)
+    return Delivery(
+        workspace_id=run.workspace_id,
+        run=run,
+        conversation=conversation,
+        bot_id=sender,
+        target=target_of(conversation),
+        payload={
+            "run_id": str(run.public_id),
+            "status": run.status,
+            "conversation": conversation.external_id,
+            "thread": conversation.thread,
+            "reply_target": run.event.delivery.get("reply_target") or {},
+            **payload,
+        },
+        at_least_once=policy.get("ambiguous") == "at_least_once",
+        status=DeliveryStatus.PENDING,
+        next_attempt_at=datetime.now(UTC),
+    )
 
 
 class Delivery(PublicModel):

@@ -24,6 +24,7 @@ class Spoken:
 
     text: str = ""
     messages: list[tuple[str, Any]] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)  # by the runner itself, meanwhile
     files: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, event: RunEvent) -> None:
@@ -33,6 +34,9 @@ class Spoken:
             return
         if event.type == EventType.ARTIFACT_CREATED:
             self.files.append(event.data)
+            return
+        if event.data.get("delivered"):
+            self.sent.append(event.data["text"])
             return
         content = event.data["message"]["content"]
         parts = content if isinstance(content, list) else None

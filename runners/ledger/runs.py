@@ -18,7 +18,7 @@ from runners.choices import (
     HostCallStatus,
     RunStatus,
 )
-from runners.labels import is_labelled
+from runners.labels import has_problem, is_labelled
 from runners.ledger.conversations import Conversation
 from runners.ledger.events import EventLog
 
@@ -51,17 +51,28 @@ class AgentRun(PublicModel):
     and fencing token in `runners.ledger.fence`; nobody saves a run.
     """
 
+    # Every change of status writes a row's every index again: a reference has one of
+    # its own only where no other begins with it.
     workspace = models.ForeignKey(
-        Workspace, models.PROTECT, related_name="runs", verbose_name=_("workspace")
+        Workspace,
+        models.PROTECT,
+        related_name="runs",
+        verbose_name=_("workspace"),
+        db_index=False,  # `langbot_run_workspace`
     )
     conversation = models.ForeignKey(
         Conversation,
         models.PROTECT,
         related_name="runs",
         verbose_name=_("conversation"),
+        db_index=False,  # `langbot_run_chat`
     )
     event = models.ForeignKey(
-        EventLog, models.PROTECT, related_name="runs", verbose_name=_("event")
+        EventLog,
+        models.PROTECT,
+        related_name="runs",
+        verbose_name=_("event"),
+        db_index=False,  # `langbot_run_attempt_once`
     )
     binding = models.ForeignKey(
         AgentBinding,
@@ -71,7 +82,11 @@ class AgentRun(PublicModel):
         verbose_name=_("binding"),
     )
     agent = models.ForeignKey(
-        Agent, models.PROTECT, related_name="runs", verbose_name=_("agent")
+        Agent,
+        models.PROTECT,
+        related_name="runs",
+        verbose_name=_("agent"),
+        db_index=False,  # `langbot_run_agent`
     )
     agent_version = models.PositiveIntegerField(_("agent version"), default=0)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
@@ -83,6 +98,7 @@ class AgentRun(PublicModel):
         null=True,
         related_name="children",
         verbose_name=_("parent run"),
+        db_index=False,  # `langbot_run_parent`
     )
     depth = models.PositiveSmallIntegerField(_("depth"), default=0)
     origin = models.CharField(_("origin"), max_length=100, blank=True)
@@ -107,6 +123,14 @@ class AgentRun(PublicModel):
     invocation = models.PositiveSmallIntegerField(_("invocation"), default=1)
     last_runner_sequence = models.PositiveIntegerField(
         _("last number of the runner"), default=0
+    )
+
+    queue_name = models.CharField(_("queue"), max_length=50, blank=True, default="")
+    priority = models.SmallIntegerField(_("priority"), default=0)
+    dispatch_attempts = models.PositiveIntegerField(_("times dispatched"), default=0)
+    last_claimed_at = models.DateTimeField(_("last dispatched"), null=True)
+    claim_lease_expires_at = models.DateTimeField(
+        _("lease of its remote runtime"), null=True
     )
 
     deadline_at = models.DateTimeField(_("deadline"), null=True)
@@ -168,6 +192,12 @@ class AgentRun(PublicModel):
             models.Index(fields=["workspace", "-id"], name="langbot_run_workspace"),
             models.Index(fields=["agent", "-id"], name="langbot_run_agent"),
             models.Index(fields=["conversation", "-id"], name="langbot_run_chat"),
+            # few runs have a parent
+            models.Index(
+                fields=["parent"],
+                condition=Q(parent__isnull=False),
+                name="langbot_run_parent",
+            ),
             # filters and searches of the admin and of REST
             models.Index(
                 fields=["bot_id", "id"],
@@ -185,7 +215,9 @@ class AgentRun(PublicModel):
                 name="langbot_run_unsettled_there",
             ),
             models.Index(
-                fields=["workspace", "error_code", "id"], name="langbot_run_code"
+                fields=["workspace", "error_code", "id"],
+                condition=has_problem(),
+                name="langbot_run_problem",
             ),
             models.Index(
                 fields=["workspace", "id"],
@@ -206,7 +238,12 @@ class AgentRun(PublicModel):
 class RunEvent(AppendOnlyModel):
     """One fact of a run; `seq` is dense and allocated by the fence statement."""
 
-    run = models.ForeignKey(AgentRun, models.CASCADE, related_name="events")
+    run = models.ForeignKey(
+        AgentRun,
+        models.CASCADE,
+        related_name="events",
+        db_index=False,  # `langbot_run_event_seq`
+    )
     seq = models.PositiveIntegerField()
     type = models.CharField(_("type"), max_length=30, choices=EventType.choices)
     data: Any = models.JSONField(_("data"), default=dict)
@@ -233,7 +270,11 @@ class HostCall(models.Model):
     """The journal of one side effect: written before it, answered after it."""
 
     run = models.ForeignKey(
-        AgentRun, models.CASCADE, related_name="host_calls", verbose_name=_("run")
+        AgentRun,
+        models.CASCADE,
+        related_name="host_calls",
+        verbose_name=_("run"),
+        db_index=False,  # `langbot_host_call_once`
     )
     invocation = models.PositiveSmallIntegerField(_("invocation"))
     plugin_seq_id = models.BigIntegerField(_("request number"))

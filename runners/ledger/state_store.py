@@ -44,6 +44,12 @@ def check_value(key: Any, value: Any) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= MAXIMUM_KEY:
         message = f"a state key has 1 to {MAXIMUM_KEY} characters"
         raise StateRefusedError(message)
+    check_size(value)
+    return key
+
+
+def check_size(value: Any) -> None:
+    """Raise StateRefusedError for a value over 256 KiB or with no finite number."""
     if not is_finite(value):
         message = "a state value has finite numbers only"
         raise StateRefusedError(message)
@@ -51,7 +57,6 @@ def check_value(key: Any, value: Any) -> str:
     if size > limits().state_value_bytes:
         message = f"a state value has at most {limits().state_value_bytes} bytes"
         raise StateRefusedError(message)
-    return key
 
 
 def read_state(scope_key: str, key: str) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from agents.models import Agent, AgentBinding
 from langbot.lib.conf import limits
@@ -11,7 +12,12 @@ from runners.choices import EventType, Role, RunStatus
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.fence import NewEvent, insert_events
+from runners.ledger.metadata import note_metadata
 from runners.ledger.runs import AgentRun
+
+DEFAULT_QUEUE = "default"  # what people call the queue without a name
+_QUEUE_CHARACTERS = 50
+_MOST_PRIORITY = 100
 
 _insert_runs = PreparedInsert(AgentRun)
 _insert_items = PreparedInsert(TranscriptItem)
@@ -47,12 +53,36 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
         dry_run=turn.dry_run,
         metadata=turn.event.metadata,
         last_seq=1,
+        **dispatch_of(turn.event.metadata),
     )
     _insert_runs([run])
-    insert_events([(run.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
+    note_metadata(run)
+    insert_events([(run.pk, 1, 1, queued_event(run))])
     if is_message(turn.event):
         append_transcripts([(conversation, user_item(turn.event, run))])
     return run
+
+
+def queued_event(run: AgentRun) -> NewEvent:
+    """Return the first event of a run that `open_turn` has just made."""
+    moment = run.queued_at or run.created_at
+    return NewEvent(EventType.RUN_QUEUED, {}, created_at=moment)
+
+
+def dispatch_of(metadata: Any) -> dict[str, Any]:
+    """Return where a run waits, as its sender's metadata says.
+
+    `queue_name` (at most 50 characters) is a queue that only remote runtimes take runs
+    from, `priority` (-100 to 100) orders them there. What is no such value is ignored.
+    """
+    given = metadata if isinstance(metadata, dict) else {}
+    wanted, urgency = given.get("queue_name"), given.get("priority")
+    found: dict[str, Any] = {}
+    if isinstance(wanted, str) and len(wanted) <= _QUEUE_CHARACTERS:
+        found["queue_name"] = "" if wanted == DEFAULT_QUEUE else wanted
+    if type(urgency) is int:
+        found["priority"] = max(-_MOST_PRIORITY, min(urgency, _MOST_PRIORITY))
+    return found
 
 
 def is_message(event: EventLog) -> bool:

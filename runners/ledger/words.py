@@ -26,6 +26,7 @@ _CJK = (
 )
 _PARTS = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
+_BLANKED = "".join(sign if sign.isalnum() else " " for sign in map(chr, range(128)))
 _WORD_LENGTH = 64  # longer ones are found by how they begin
 _TERMS = 32  # of one question
 _BEGINNING = 4  # characters; shorter ones begin too much
@@ -56,6 +57,8 @@ def place_word(conversation_id: int) -> str:
 def words_of(text: str) -> list[str]:
     """Return the words of a text in order, then its characters of scripts in pairs."""
     parts = _parts(text)
+    if text.isascii() or not any(map(_IS_CJK.match, parts)):
+        return [part[:_WORD_LENGTH] for part in parts]
     characters = dict.fromkeys("".join(filter(_IS_CJK.match, parts)))
     return [*(word for part in parts for word in _split(part)), *characters]
 
@@ -71,8 +74,9 @@ def joined(words: Iterable[str]) -> str:
 
 
 def _parts(text: str) -> list[str]:
-    parts: list[str] = _PARTS.findall(unicodedata.normalize("NFKC", text).casefold())
-    return parts
+    if text.isascii():  # the same by other means, in a tenth of the time
+        return text.lower().translate(_BLANKED).split()
+    return _PARTS.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _split(part: str) -> list[str]:

@@ -164,7 +164,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'event',
-                'verbose_name_plural': 'event log',
+                'verbose_name_plural': 'events',
                 'ordering': ['-pk'],
             },
         ),
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('mode', models.CharField(default='enqueue', max_length=10, verbose_name='mode')),
                 ('dry_run', models.BooleanField(default=False, verbose_name='dry run')),
-                ('status', models.CharField(choices=[('queued', 'queued'), ('injected', 'injected'), ('promoted', 'promoted'), ('cancelled', 'cancelled'), ('refused', 'refused')], default='queued', max_length=10, verbose_name='status')),
+                ('status', models.CharField(choices=[('queued', 'queued'), ('injected', 'handed to the running run'), ('promoted', 'became a run'), ('cancelled', 'cancelled'), ('refused', 'refused')], default='queued', max_length=10, verbose_name='status')),
                 ('ended_at', models.DateTimeField(null=True, verbose_name='ended at')),
                 ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='langbot_agents.agent', verbose_name='agent')),
                 ('binding', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='langbot_agents.agentbinding', verbose_name='binding')),

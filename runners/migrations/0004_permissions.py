@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                     ("view_raw_payload", "Can see what platforms sent, as it came")
                 ],
                 "verbose_name": "event",
-                "verbose_name_plural": "event log",
+                "verbose_name_plural": "events",
             },
         ),
     ]

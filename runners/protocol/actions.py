@@ -72,13 +72,38 @@ class Action(StrEnum):
     ARTIFACT_READ = "artifact_read"
     ARTIFACT_READ_RANGE = "artifact_read_range"
 
+    # Plugin to host, without a run: the control plane (and RUN_GET to RUN_FINALIZE).
+    RUN_CLAIM = "run_claim"
+    RUN_RENEW_CLAIM = "run_renew_claim"
+    RUN_RELEASE_CLAIM = "run_release_claim"
+    RUNTIME_REGISTER = "runtime_register"
+    RUNTIME_HEARTBEAT = "runtime_heartbeat"
+    RUNTIME_LIST = "runtime_list"
+    RUNTIME_RECONCILE = "runtime_reconcile"
+    RUNNER_LIST = "runner_list"
+    RUN_STATS = "run_stats"
+    RUNTIME_STATS = "runtime_stats"
+    RUNNER_STATS = "runner_stats"
+
     # Plugin to host, without a run.
     GET_LANGBOT_VERSION = "get_langbot_version"
+    GET_BOTS = "get_bots"
+    GET_BOT_INFO = "get_bot_info"
+    GET_LLM_MODELS = "get_llm_models"
+    LIST_TOOLS = "list_tools"
+    LIST_COMMANDS = "list_commands"
+    LIST_PLUGINS_MANIFEST = "list_plugins_manifest"
+    GET_CONFIG_FILE = "get_config_file"
+    SEND_MESSAGE = "send_message"
 
 
 DEFAULT_CALL_SECONDS = 15.0  # wire 2.9
 CALL_SECONDS: dict[str, float] = {  # wire 2.9, only what differs from the default
     Action.STEERING_PULL: 10,
+    Action.RUNTIME_HEARTBEAT: 10,
+    Action.RUNTIME_RECONCILE: 30,
+    Action.RUN_STATS: 30,
+    Action.RUNNER_STATS: 30,
     Action.HISTORY_PAGE: 30,
     Action.HISTORY_SEARCH: 30,
     Action.EVENT_PAGE: 30,

@@ -18,6 +18,7 @@ class ErrorCode(StrEnum):
     RUNNER_CONTEXT_INVALID = "runner.context_invalid"
     RUNNER_NOT_FOUND = "runner.not_found"
     RUNNER_NOT_INITIALIZED = "runner.not_initialized"
+    RUNNER_DISABLED = "runner.disabled"
     RUNNER_UNAVAILABLE = "runner.unavailable"
     RUNNER_NO_MODEL = "runner.no_model"
     CANCELLED = "cancelled"
@@ -43,6 +44,8 @@ class ErrorCode(StrEnum):
     RUN_NOT_ACTIVE = "run.not_active"
     MODEL_ERROR = "model.error"
     UNAVAILABLE = "unavailable"
+    NOT_AVAILABLE = "not_available"
+    PLATFORM_ERROR = "platform.error"
 
     # What a plugin's SDK makes of an answer without a code of its own (wire 2.3).
     RUNTIME_ERROR = "runtime_error"

@@ -122,6 +122,7 @@ class PluginManifest:
     description: dict[str, str]
     status: str
     components: tuple[RunnerManifest | InvalidComponent, ...] = ()
+    has_icon: bool = False
     other_kinds: tuple[str, ...] = ()
     """Kinds of its other components: tools, commands, or some nobody knows here."""
 
@@ -158,6 +159,7 @@ def parse_container(container: Any) -> PluginManifest:
         label=_locales(metadata, "label") or _plain_label(metadata["name"]),
         description=_locales(metadata, "description"),
         status=str(container.get("status") or "")[:100],
+        has_icon=bool(metadata.get("icon")),
     )
     return replace(
         plugin,

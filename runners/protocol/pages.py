@@ -108,12 +108,17 @@ class RunRecord(HostReply):
     status: str
     event_id: str | None = None
     agent_id: str | None = None
+    binding_id: str | None = None
     runner_id: str | None = None
     conversation_id: str | None = None
+    thread_id: str | None = None
+    workspace_id: str | None = None
+    bot_id: str | None = None
     status_reason: str | None = None
     created_at: EpochSeconds | None = None
     started_at: EpochSeconds | None = None
     finished_at: EpochSeconds | None = None
+    updated_at: EpochSeconds | None = None
     deadline_at: EpochSeconds | None = None
     cancel_requested_at: EpochSeconds | None = None
     usage: dict[str, Any] | None = None

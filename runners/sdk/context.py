@@ -9,6 +9,7 @@ from runners.protocol.context import (
     ConversationContext,
     Delivery,
     Event,
+    InteractionSubmission,
     Resources,
     RunInput,
     RunnerContext,
@@ -46,6 +47,11 @@ class RunContext:
         if self.raw.input.text:
             return self.raw.input.text
         return "".join(element.text or "" for element in self.raw.input.contents)
+
+    @property
+    def submission(self) -> InteractionSubmission | None:
+        """A person's answer to what an earlier run asked by `results.interaction`."""
+        return self.raw.input.interaction
 
     @property
     def config(self) -> dict[str, Any]:

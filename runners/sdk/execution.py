@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
@@ -12,8 +12,7 @@ from runners.protocol.context import RunnerContext
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.frames import Request, build_end, build_response
 from runners.sdk import results
-from runners.sdk.api import HostApi
-from runners.sdk.connection import Connection
+from runners.sdk.api import Caller, HostApi
 from runners.sdk.context import RunContext
 from runners.sdk.results import Result
 from runners.sdk.runner import Runner
@@ -23,10 +22,18 @@ MAX_FAILURE_CHARACTERS: Final = 500
 logger = logging.getLogger(__name__)
 
 
+class RunConnection(Caller, Protocol):
+    """The connection, as far as a run needs it."""
+
+    def send(self, frame: bytes) -> None: ...
+
+    async def send_result(self, frame: bytes) -> None: ...
+
+
 class Execution:
     """The stream of results that answers one `run_runner` request."""
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: RunConnection, request: Request) -> None:
         self._connection = connection
         self._seq_id = request.seq_id
         self._context = request.data.get("context")

@@ -33,6 +33,7 @@ RETRY_SECONDS: Final = 3.0  # wire 1.3
 FIRST_RETRY_SECONDS: Final = 0.2  # the host may just be starting beside us
 STABLE_SECONDS: Final = 10.0  # a connection that lived this long was a good one
 MISUSE: Final = 2
+REFUSALS: Final = frozenset({401, 403})  # wire 1.2
 _TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})  # as the host reads it
 
 logger = logging.getLogger(__name__)
@@ -51,11 +52,10 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read the variables of the plugin process; raises OSError, ValueError."""
-        port = environment.get("PORT") or DEFAULT_PORT
         url = (
             environment.get("DEBUG_RUNTIME_WS_URL")
             or environment.get("RUNTIME_WS_URL")
-            or f"ws://127.0.0.1:{port}/ws/plugin/"
+            or f"{_address(environment)}/ws/plugin/"
         )
         named = environment.get("LANGBOT_RUNNERS", "").split(",")
         key = _secret(environment, "PLUGIN_DEBUG_KEY")
@@ -97,7 +97,7 @@ async def keep_connected(plugin: Plugin, settings: Settings) -> None:
         try:
             await _serve_once(plugin, settings)
         except (OSError, TimeoutError, WebSocketException, ProtocolError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = _reason(error)
         wait = backoff.next_wait(time.monotonic() - started)
         logger.warning(
             "plugin not connected",
@@ -165,6 +165,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     asyncio.run(serve(group(runners), settings))
     logger.info("stopped")
     return 0
+
+
+def _address(environment: Mapping[str, str]) -> str:
+    """Return where the host of this machine is: as PORT says, or as it left word."""
+    if port := environment.get("PORT"):
+        return f"ws://127.0.0.1:{port}"
+    folder = Path(environment.get("LANGBOT_DATA_DIR") or "data")
+    try:
+        web = (folder / "run" / "web.url").read_text(encoding="utf-8").strip()
+    except OSError:
+        web = ""
+    kept = web.removeprefix("http").rstrip("/")
+    return f"ws{kept}" if kept else f"ws://127.0.0.1:{DEFAULT_PORT}"
+
+
+def _reason(error: Exception) -> str:
+    """Say why there is no connection; a refused token in plain words."""
+    response = getattr(error, "response", None)
+    if getattr(response, "status_code", None) in REFUSALS:
+        return "the plugin token was refused: check PLUGIN_DEBUG_KEY"
+    return f"{type(error).__name__}: {error}"
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from runners.protocol.errors import ErrorCode
 from runners.protocol.messages import INCREMENT, Message
 from runners.protocol.results import TERMINAL_TYPES, LogLevel, StateScope
+from runners.sdk.interactions import REQUESTED, Interaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,14 @@ def action_requested(
             "payload": dict(payload) if payload is not None else None,
         },
     )
+
+
+def interaction(asked: Interaction) -> Result:
+    """Ask a person; the answer starts a new run, which has it as `ctx.submission`.
+
+    End this run after it: nothing waits for the answer.
+    """
+    return action_requested(REQUESTED, asked.model_dump(exclude_none=True))
 
 
 def artifact(artifact_type: str, **fields: Any) -> Result:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from runners.protocol.manifest import (
     DEFAULT_LOCALE,
@@ -12,6 +12,9 @@ from runners.protocol.manifest import (
 )
 from runners.sdk.context import RunContext
 from runners.sdk.results import Result
+
+if TYPE_CHECKING:
+    from runners.sdk.testing import Given, RunOutcome
 
 
 class Runner(ABC):
@@ -41,6 +44,17 @@ class Runner(ABC):
         Ending without a terminal result completes the run, an exception fails it. A
         cancelled run sees `asyncio.CancelledError` at its next await.
         """
+
+    @classmethod
+    async def test(cls, text: str = "", **given: "Unpack[Given]") -> "RunOutcome":
+        """Run this runner without a server, for tests of it.
+
+        `given` is what the host has: `config`, `state`, `history`, `models`, `tools`
+        and the others of `runners.sdk.testing.Given`.
+        """
+        from runners.sdk.testing import run_runner
+
+        return await run_runner(cls(), text, given)
 
     @classmethod
     def runner_id(cls) -> str:

@@ -126,11 +126,13 @@
             this.began = null;
             this.reply = null;
             this.last = null;
+            this.started = false;
             this.ledger.replaceChildren();
             this.status.textContent = this.words.running;
             this.stopButton.hidden = false;
             this.showRun(run);
             this.source = new EventSource(this.address("stream", run));
+            this.sayWhatItWaitsFor(run);
             const trial = this;
             Object.keys(this.words.types).forEach(function (type) {
                 trial.source.addEventListener(type, function (message) { trial.take(JSON.parse(message.data)); });
@@ -141,15 +143,31 @@
             });
         }
 
+        // Nothing streams while no plugin takes the run: the run itself knows why.
+        async sayWhatItWaitsFor(run) {
+            while (this.run === run && this.source !== null && !this.started) {
+                await new Promise(function (resolve) { window.setTimeout(resolve, 1000); });
+                const answer = await fetch(this.address("run", run), {credentials: "same-origin"}).catch(function () { return null; });
+                if (this.started || this.run !== run || !answer || !answer.ok) { continue; }
+                const found = await answer.json();
+                const words = found.status === "queued" && this.words.waits[found.status_reason];
+                if (words && !this.started && this.source) { this.status.textContent = words; }
+            }
+        }
+
         showRun(run) {
             const place = this.root.querySelector("[data-lb-run]");
             const link = element("a", "lb-open", this.words.open);
-            link.href = this.at.page + "?q=" + encodeURIComponent(run);
+            link.href = this.address("page", run);
             place.replaceChildren(link);
         }
 
         take(event) {
             this.write(event);
+            if (event.type === "run.started") {
+                this.started = true;
+                this.status.textContent = this.words.running;
+            }
             if (event.type === "message.delta") { this.stream(event.data.text || ""); }
             if (event.type === "message.completed") { this.complete(messageOf(event)); }
             if (ENDS.includes(event.type)) { this.end(event); }

@@ -18,9 +18,9 @@ from agents.models import (
     RunnerDescriptor,
 )
 from agents.services import archive_agent, reveal_config, save_agent
-from tests.agents.test_config_schema import posted
 from tests.factories import AgentFactory, WorkspaceFactory
 from tests.langbot.admin_site_rows import RUNNER, SECRET, populate
+from tests.support.posted import posted
 
 LIST = "admin:langbot_agents_agent_changelist"
 
@@ -97,7 +97,7 @@ def test_what_it_may_use_is_what_a_run_would_get(staff, agent):
     save_agent(agent, author="ada")
     shown = page(staff, "change", agent).context["allowances"]
     found = {allowance.label: allowance.values for allowance in shown}
-    assert found["Models"] == ["Cloud · small-model (invoke)"]
+    assert found["Models"] == ["Cloud · small-model (ask models)"]
     assert found["Storage"] == ["Storage of its plugin"]
     assert found["History"] == []
     Model.objects.update(enabled=False)
@@ -136,7 +136,7 @@ def test_any_two_versions_are_compared_in_either_direction(staff, agent):
     save_agent(agent, author="ada")
     rename(agent, "Three")
     _answer, found = compare(staff, agent, **{"from": 3, "to": 1})
-    assert set(found) == {"name", "prompt", "timeout"}
+    assert set(found) == {"Name", "prompt", "timeout"}
     assert [line.left for line in found["prompt"]] == [
         "System:",
         "Be kind.",
@@ -151,7 +151,7 @@ def test_defaults_that_were_written_out_are_no_difference(staff, agent):
     agent.delivery_policy = {"streaming": False}
     save_agent(agent, author="ada")
     _answer, found = compare(staff, agent)
-    assert list(found) == ["delivery: Stream replies"]
+    assert list(found) == ["Delivery: Stream replies"]
     ((line,),) = found.values()
     assert (line.left, line.right) == ("yes", "no")
 

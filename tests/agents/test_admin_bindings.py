@@ -9,9 +9,9 @@ from django.urls import reverse
 
 from agents.models import Agent, AgentBinding
 from agents.services import save_agent, save_binding
-from tests.agents.test_config_schema import posted
 from tests.factories import AgentFactory, BotFactory, WorkspaceFactory
 from tests.langbot.admin_site_rows import populate
+from tests.support.posted import posted
 
 URL = "admin:langbot_agents_agentbinding_who"
 
@@ -53,6 +53,13 @@ def test_winner_and_the_reason_of_each_loser(staff):
     }
     link = reverse("admin:langbot_agents_agentbinding_change", args=[off.pk])
     assert link in answer.content.decode()
+
+
+def test_an_address_may_leave_everything_else_to_the_form(staff):
+    answer = staff.get(reverse(URL), {"bot": "hook"})
+    assert answer.context["winner"].agent == "Helper"
+    assert answer.context["form"]["facts"].value() == "{}"
+    assert "null" not in answer.content.decode().split("More facts")[1][:1500]
 
 
 def test_facts_of_the_event_are_compared(staff):

@@ -13,8 +13,8 @@ from django.urls import reverse
 from agents.models import Agent, AgentBinding, Model, ModelProvider
 from agents.services import reveal_config
 from platforms.models import Bot
-from tests.agents.test_config_schema import posted
 from tests.langbot.admin_site_rows import RUNNER, populate
+from tests.support.posted import posted
 
 AGENT = "langbot_agents_agent"
 

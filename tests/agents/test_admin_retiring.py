@@ -2,10 +2,11 @@
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from agents.models import Agent, AgentBinding, Model, ModelProvider, RunnerDescriptor
-from agents.services import save_agent
+from agents.services import archive_agent, save_agent
 from langbot.core.models import AuditLog
 from platforms.models import Bot
 from runners.models import AgentRun
@@ -42,22 +43,67 @@ def said(answer):
 
 
 @pytest.mark.parametrize("kind", [Model, ModelProvider])
-def test_model_in_use_is_switched_off(staff, model, kind):
+def test_model_in_use_is_archived_and_comes_back(staff, model, kind):
     row = kind.objects.get()
     body = staff.get(page(row)).content.decode()
     assert page(Agent.objects.get(), "change") in body
-    assert "Switch it off" in body
+    assert "Archive it" in body
     answer = staff.post(page(row), {"post": "yes"}, follow=True)
-    assert "switched off, not deleted" in said(answer)
+    assert "archived, not deleted" in said(answer)
     row.refresh_from_db()
     assert row.enabled is False
-    assert AuditLog.objects.filter(action="disabled", object_id=row.public_id).exists()
+    assert row.archived_at is not None
+    assert states(staff, kind) == {"archived": 1, "disabled": 0, "enabled": 0}
+    restore = {"action": "restore", "_selected_action": [row.pk]}
+    assert "1 restored" in said(staff.post(every(kind), restore, follow=True))
+    assert states(staff, kind) == {"archived": 0, "disabled": 0, "enabled": 1}
+    entries = AuditLog.objects.filter(object_id=row.public_id).order_by("pk")
+    assert list(entries.values_list("action", flat=True)) == ["archived", "unarchived"]
+
+
+def every(kind):
+    return reverse(f"admin:{kind._meta.app_label}_{kind._meta.model_name}_changelist")
+
+
+def states(staff, kind):
+    """Return how many rows the list has in each state, by its filter."""
+    found = {}
+    for state in ("archived", "disabled", "enabled"):
+        answer = staff.get(every(kind), {"state": state})
+        found[state] = answer.context["cl"].result_count
+        # The cell is a badge; the filter's own words are not.
+        badges = answer.content.decode().count(f">{state}</span>")
+        assert badges == found[state]
+    return found
+
+
+@pytest.mark.parametrize("kind", [Model, ModelProvider])
+def test_switching_an_archived_model_on_brings_it_back(staff, model, kind):
+    row = kind.objects.get()
+    staff.post(page(row), {"post": "yes"})
+    row.refresh_from_db()
+    row.name = "renamed"
+    row.save(update_fields=["name"])
+    assert kind.objects.get().archived_at is not None
+    row.enabled = True
+    row.save(update_fields=["enabled"])
+    assert kind.objects.get().archived_at is None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        kind.objects.update(archived_at=row.created_at)
+
+
+def test_agents_are_filtered_by_state(staff):
+    agent = Agent.objects.get()
+    assert states(staff, Agent) == {"archived": 0, "disabled": 0, "enabled": 1}
+    archive_agent(agent, author="ada")
+    assert states(staff, Agent) == {"archived": 1, "disabled": 0, "enabled": 0}
+    assert staff.get(every(Agent)).context["cl"].result_count == 1
 
 
 @pytest.mark.parametrize("kind", [Model, ModelProvider])
 def test_unused_model_is_deleted(staff, kind):
     row = kind.objects.get()
-    assert "Switch it off" not in staff.get(page(row)).content.decode()
+    assert "Archive it" not in staff.get(page(row)).content.decode()
     staff.post(page(row), {"post": "yes"})
     assert not Model.objects.exists()
     assert ModelProvider.objects.exists() is (kind is Model)
@@ -71,7 +117,7 @@ def test_selected_models_say_what_becomes_of_them(staff, model):
         "action": "delete_selected",
         "_selected_action": list(Model.objects.values_list("pk", flat=True)),
     }
-    assert "switched off instead" in staff.post(url, act).content.decode()
+    assert "archived instead" in staff.post(url, act).content.decode()
     answer = staff.post(url, {**act, "post": "yes"}, follow=True)
     assert "1 model deleted." in said(answer)
     assert "1 is in use by agents" in said(answer)

@@ -190,3 +190,35 @@ def test_a_disabled_agent_takes_no_message(api_client, agent):
     response = api_client.post(url, {"text": "hi"}, format="json")
     assert response.status_code == 409
     assert response.json()["code"] == "agent_unavailable"
+
+
+def test_what_the_host_decides_is_not_taken_from_a_body(api_client):
+    """LB-105: an update leaves protected fields as they are."""
+    created = create(api_client)
+    protected = {
+        "id": "01920000-0000-7000-8000-000000000000",
+        "version": 99,
+        "workspace": "elsewhere",
+        "created_at": "2001-01-01T00:00:00Z",
+    }
+    body = {**protected, "name": "Renamed"}
+    changed = api_client.patch(url_of(created), body, format="json").json()
+    assert changed["name"] == "Renamed"
+    assert {name: changed[name] for name in protected} == {
+        **{name: created[name] for name in protected},
+        "version": 2,
+    }
+
+
+def test_a_saved_agent_names_its_runner_once_and_no_old_way(api_client):
+    """LB-170: `runner` and `runner_config`, and nothing of old pipelines."""
+    created = create(api_client)
+    stored = Agent.objects.get()
+    assert (created["runner"], created["runner_config"]) == (
+        stored.runner_id,
+        stored.runner_config,
+    )
+    for old in ({"ai": {"runner": {"runner": "local-agent"}}}, {"runner_id": "a"}):
+        refused = api_client.patch(url_of(created), old, format="json")
+        assert refused.status_code == 400
+        assert set(old) == set(refused.json()["errors"])

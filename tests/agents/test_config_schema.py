@@ -1,17 +1,15 @@
 """A runner's config schema: what is filled, what is refused, what the form holds."""
 
-import re
-from html import unescape
 from typing import Any
 
 import pytest
 from django import forms
 from django.core.exceptions import ValidationError
-from django.http import QueryDict
 
 from agents.config_secrets import seal_config
 from agents.registry.config_schema import form_fields, validate_config
 from agents.resources.models import Model, ModelProvider
+from tests.support.posted import posted
 
 SCHEMA: list[dict[str, Any]] = [
     {"name": "model", "type": "model-fallback-selector", "required": True},
@@ -194,31 +192,6 @@ def models(workspace):
         str(Model.objects.create(provider=provider, name=f"m{number}").public_id)
         for number in range(3)
     ]
-
-
-def attribute(tag, name):
-    found = re.search(rf'\s{name}="([^"]*)"', tag)
-    return unescape(found[1]) if found else ""
-
-
-def posted(form_page):
-    """Read back what a browser would send for a rendered form."""
-    data = QueryDict(mutable=True)
-    for tag in re.findall(r"<input[^>]*>", form_page):
-        if 'type="checkbox"' not in tag:
-            data.appendlist(attribute(tag, "name"), attribute(tag, "value"))
-        elif re.search(r"\schecked(?=[\s=/>])", tag):  # no class of the theme
-            value = attribute(tag, "value") if " value=" in tag else "on"
-            data.appendlist(attribute(tag, "name"), value)
-    for tag, body in re.findall(
-        r"(<textarea[^>]*>)\n?(.*?)</textarea>", form_page, re.DOTALL
-    ):
-        data.appendlist(attribute(tag, "name"), unescape(body))
-    for tag, body in re.findall(r"(<select[^>]*>)(.*?)</select>", form_page, re.DOTALL):
-        options = re.findall(r"<option[^>]*>", body)
-        chosen = [option for option in options if " selected" in option] or options[:1]
-        data.appendlist(attribute(tag, "name"), attribute("".join(chosen), "value"))
-    return data
 
 
 def test_form_round_trip_changes_nothing(models):

@@ -13,7 +13,9 @@ from agents.registry.connections import (
     Origin,
     RegistrationRefusedError,
     disconnect,
+    disconnect_node,
     purge_gone,
+    reconnect,
     register,
 )
 from agents.registry.tokens import create_plugin_token
@@ -72,6 +74,21 @@ def test_a_workspace_serves_but_does_not_redescribe_a_runner_of_all():
     row = RunnerDescriptor.objects.get()
     assert row.workspace_id is None
     assert row.kind == "Runner"
+
+
+@pytest.mark.django_db
+def test_a_node_takes_back_what_was_given_up_but_not_what_is_over(workspace):
+    ids = [connect(workspace, name) for name in ("a", "b", "c")]
+    PluginConnection.objects.filter(public_id=ids[0]).update(reason="told\nbefore")
+    assert disconnect_node("node") == 3
+    disconnect(ids[1], "the plugin sends garbage")
+    assert reconnect(ids[:2]) == 1
+    assert reconnect(ids[:2]) == 0
+    rows = PluginConnection.objects.in_bulk(ids, field_name="public_id")
+    assert [rows[one].status for one in ids] == ["online", "offline", "offline"]
+    assert rows[ids[0]].reason == "told\nbefore"
+    assert rows[ids[0]].disconnected_at is None
+    assert rows[ids[1]].reason == "the plugin sends garbage"
 
 
 @pytest.mark.django_db

@@ -10,8 +10,8 @@ from agents.models import Agent, AgentBinding, AgentVersion, Model, RunnerDescri
 from agents.services import reveal_config
 from langbot.core.models import AuditLog, Workspace
 from platforms.models import Bot
-from tests.agents.test_config_schema import posted
 from tests.langbot.admin_site_rows import RUNNER, SECRET, populate
+from tests.support.posted import posted
 
 ADD = "admin:langbot_agents_agent_add"
 CHANGE = "admin:langbot_agents_agent_change"
@@ -140,7 +140,7 @@ def test_labels_are_in_the_language_of_the_admin(staff, agent):
 
 
 def test_runner_of_the_address_decides_the_settings_of_a_new_agent(staff):
-    assert "config__api-key" not in page(staff, reverse(ADD))
+    assert "config__api-key" not in page(staff, f"{reverse(ADD)}?runner_id=")
     body = page(staff, f"{reverse(ADD)}?runner_id={RUNNER}")
     assert 'name="config__api-key"' in body
     assert "lb-grown" in body

@@ -292,3 +292,9 @@ def test_expired_and_foreign_files_cannot_be_named(
     rows.filter(public_id=foreign).update(workspace=WorkspaceFactory.create())
     for one in (expired, foreign):
         assert send(api_client, conversation, agent, one).status_code == 400
+
+
+@pytest.mark.parametrize("place", ["", "content/"])
+def test_a_post_to_a_file_is_no_upload(api_client, place):
+    url = f"/api/v1/artifacts/01920000-0000-7000-8000-000000000000/{place}"
+    assert api_client.post(url).status_code == 405

@@ -1,4 +1,4 @@
-"""400 MB from a plugin, and readers that do not read: every process keeps its size."""
+"""1 GB from a plugin, and readers that do not read: every process keeps its size."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -15,49 +14,13 @@ from agents.registry.tokens import create_plugin_token
 from langbot.core.tokens import create_api_token
 from tests.factories import AgentFactory
 from tests.support.load import Load, broken_ledgers
+from tests.support.process_sizes import Sizes
 from tests.support.raw_plugin import RawPlugin
 
 MEGABYTES = 400
 GROWTH_MEGABYTES = 50
 
 pytestmark = [pytest.mark.timeout(400)]
-
-
-class Sizes:
-    """How much each process grew at most while a `with` block lasts, in MB."""
-
-    def __init__(self, processes):
-        self._processes = [psutil.Process(process.pid) for process in processes]
-        self._names = [process.log.stem for process in processes]
-        self._done = threading.Event()
-
-    def __enter__(self):
-        self._before = self._now()
-        self._most = list(self._before)
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._done.set()
-        self._thread.join()
-
-    def _now(self):
-        return [process.memory_info().rss for process in self._processes]
-
-    def _watch(self):
-        while not self._done.wait(0.1):
-            self._most = list(map(max, self._most, self._now()))
-
-    @property
-    def growth(self):
-        grown = (
-            most - before for most, before in zip(self._most, self._before, strict=True)
-        )
-        return {
-            name: round(size / 2**20)
-            for name, size in zip(self._names, grown, strict=True)
-        }
 
 
 @pytest.fixture
@@ -72,7 +35,8 @@ def flooded(cluster, waiting_agent, record):
     @contextmanager
     def measure():
         others = Load()
-        with Sizes([*cluster.webs, *cluster.workers]) as sizes:
+        pids = {one.log.stem: one.pid for one in [*cluster.webs, *cluster.workers]}
+        with Sizes(pids) as sizes:
             for number in range(20):
                 others.send(waiting_agent, f"3 {number}", f"done {number}")
             yield
@@ -109,6 +73,11 @@ async def flood_with_calls(plugin, request):
             await plugin.send_text(json.dumps(frame))
 
 
+async def flood_with_a_gigabyte(plugin, request):
+    """Send 1 GB of frames, of which a run may say 2 MB."""
+    await plugin.flood(request, 2**30, width=60_000)
+
+
 async def flood_with_deltas(plugin, request):
     """Send 400 MB of results, whatever the host answers or cancels."""
     await plugin.flood(request, MEGABYTES * 2**20, width=16384)
@@ -140,7 +109,9 @@ def raw_agent(workspace):
     return AgentFactory(workspace=workspace, runner_id="plugin:raw/plugin/default")
 
 
-@pytest.mark.parametrize("flood", [flood_with_calls, flood_with_deltas])
+@pytest.mark.parametrize(
+    "flood", [flood_with_calls, flood_with_deltas, flood_with_a_gigabyte]
+)
 def test_a_raw_plugin_that_heeds_nothing(cluster, flooded, raw_agent, record, flood):
     load = Load()
     with flooded():

@@ -30,14 +30,15 @@ ASK_AXE = """async rules => {
 OPEN_PAGES = [
     "/admin/login/",
     "/chat/web/",
-    "/problems/not_found/",
-    "/problems/never_heard_of_it/",
+    "/problems/not_found",
+    "/problems/never_heard_of_it",
     "/no/such/page/",
 ]
 WITHOUT_A_MODEL = {
     "runner_id": "plugin:langbot/local-agent/default",
     "runner_config": {},
 }
+WIDTHS = (390, 1280)  # the last one stays
 SAID = "a **bold** word, a [link](https://example.org), `code` and\n\n- a list"
 
 
@@ -82,6 +83,17 @@ def grave_problems(page, axe, path):
     ]
 
 
+def too_wide(page, path):
+    """Whether the page has to be moved sideways, on a desk or in a hand."""
+    over = "() => document.documentElement.scrollWidth - window.innerWidth"
+    problems = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        if (pixels := page.evaluate(over)) > 0:
+            problems.append(f"{path}: {pixels} px too wide at {width}")
+    return problems
+
+
 def dress(page, *, dark):
     """Choose a theme as a person does: by the system, and by the admin's switch."""
     page.emulate_media(color_scheme="dark" if dark else "light")
@@ -112,7 +124,7 @@ def check(page, axe, host, paths):
         answer = page.goto(host.url + path)
         if is_page(answer):
             count += 1
-            problems += grave_problems(page, axe, path)
+            problems += too_wide(page, path) + grave_problems(page, axe, path)
         else:
             assert answer.status in {200, 403, 405}, f"{path}: {answer.status}"
     return count, problems

@@ -18,7 +18,7 @@ from tests.support.sdk_environment import NEWEST_SDK, sdk_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
-MANAGE = f'#!/bin/sh\nexec {sys.executable} {ROOT}/manage.py "$@"\n'
+PYTHON = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
 # The SDK's tools ask questions; each reads all of its input.
 LBP = """#!/bin/sh
 case $1 in
@@ -37,13 +37,17 @@ def examples(document, heading):
 
 @pytest.fixture
 def type_in(tmp_path):
-    """Runs scripts in an empty folder, with the programs that were given to it."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
+    """Runs scripts in a folder like a fresh clone's, with the programs given to it."""
+    programs, environment_of_make = tmp_path / "bin", tmp_path / ".venv" / "bin"
+    for folder in (programs, environment_of_make):
+        folder.mkdir(parents=True)
+    (environment_of_make / "python").write_text(PYTHON)
+    (environment_of_make / "python").chmod(0o755)
+    (tmp_path / "manage.py").symlink_to(ROOT / "manage.py")
     running = []
 
     def start(script, environment, **files):
-        for name, text in ({"manage.py": MANAGE} | files).items():
+        for name, text in files.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         path = os.pathsep.join([str(programs), os.environ["PATH"]])

@@ -51,10 +51,11 @@ class Installation:
     def secrets(self):
         return json.loads((self.data_dir / "first-run.json").read_text())
 
-    def start(self):
+    def start(self, **more):
         names = ("PATH", "HOME", "LANG", "TMPDIR")
         environment = {name: os.environ[name] for name in names if name in os.environ}
         environment |= {"LANGBOT_DATA_DIR": str(self.data_dir), "PORT": str(self.port)}
+        environment |= more
         with self.log.open("ab") as log:
             self.started = subprocess.Popen(
                 [sys.executable, "manage.py", "runlangbot"],
@@ -154,7 +155,8 @@ def test_a_fresh_start_answers_stops_clean_and_keeps_its_data(installation):
 
 
 def test_idle_memory_stays_in_its_budget(installation):
-    installation.start().wait_ready()
+    plain = ROOT / "tests/support/plain_installation"
+    installation.start(PYTHONPATH=str(plain)).wait_ready()
     installation.ask("warm up")
     time.sleep(3)
     sizes = {

@@ -18,7 +18,9 @@ def test_chat_is_held_with_the_keyboard(host, page):
     page.goto(host.secrets["chat_url"])
     box = page.get_by_role("textbox", name="Message")
     page.get_by_role("status").get_by_text("Connected").wait_for()
-    page.locator("body").press("Tab")
+    page.keyboard.type("typed at once")
+    assert box.input_value() == "typed at once"
+    box.fill("")
     tab_to(page, page.get_by_role("link", name="Skip to the message field"))
     page.keyboard.press("Enter")
     tab_to(page, box)
@@ -34,6 +36,23 @@ def test_chat_is_held_with_the_keyboard(host, page):
     page.keyboard.press("Enter")
     page.get_by_role("log").get_by_text("You said: first line").wait_for()
     assert box.input_value() == ""
+
+
+def test_a_test_without_a_plugin_says_what_it_waits_for(host, page):
+    host.make_agent("test-waits", OFFLINE, name="Tested without a plugin")
+    log_in(page, host.url, host.secrets)
+    page.goto(f"{host.url}/admin/langbot_agents/agent/?q=test-waits")
+    page.get_by_role("link", name="Tested without a plugin").click()
+    page.get_by_role("link", name="Test", exact=True).click()
+    page.get_by_label("Message").fill("is anybody there?")
+    page.keyboard.press("Enter")
+    waits = f"It waits for a plugin that serves {OFFLINE}"
+    page.get_by_role("status").get_by_text(waits).wait_for()
+    page.get_by_role("link", name="Open this run").click()
+    page.get_by_text(waits).wait_for()
+    came_in = page.get_by_role("region", name="What came in")
+    came_in.get_by_text("is anybody there?").wait_for()
+    page.get_by_role("button", name="Cancel this run").click()
 
 
 def test_run_is_found_read_and_cancelled_with_the_keyboard(host, page):

@@ -10,9 +10,12 @@ from agents.models import (
     AgentBinding,
     Model,
     ModelProvider,
+    PackageProcess,
+    Plugin,
     PluginConnection,
     RunnerDescriptor,
 )
+from agents.registry.models import PluginToken
 from agents.registry.tokens import create_plugin_token
 from agents.services import save_agent, save_binding
 from artifacts.models import Artifact
@@ -23,7 +26,9 @@ from platforms.models import Bot
 from runners.models import (
     Delivery,
     HostCall,
+    HostCallRefusal,
     QueuedMessage,
+    RemoteRuntime,
     RunnerState,
     TranscriptItem,
     WorkerNode,
@@ -90,6 +95,23 @@ def add_registry(workspace, token):
         capabilities={"streaming": True, "steering": False},
         config_schema=SCHEMA,
     )
+    plugin = Plugin.objects.create(
+        name="acme/tools",
+        version="1.2.0",
+        icon=b"GIF89a",
+        icon_type="image/gif",
+        readme="# Tools\n\nA *box* of them. <script>x</script>",
+    )
+    version = plugin.versions.create(
+        version="1.2.0", sha256="0" * 64, size=9, status="ready", build_log="done"
+    )
+    PackageProcess.objects.create(
+        plugin=plugin,
+        current=version,
+        token=token,
+        secret=SECRET,
+        log_tail="it runs",
+    )
     PluginConnection.objects.create(
         token=token,
         workspace=workspace,
@@ -142,6 +164,14 @@ def add_records(workspace, agent, bot):
         attempt_log=[{"at": "12:00", "error": "refused"}],
     )
     HostCall.objects.create(run=run, invocation=1, plugin_seq_id=4, action="call_tool")
+    HostCallRefusal.objects.create(
+        run=run,
+        action="call_tool",
+        code="permission_denied",
+        count=3,
+        first_at=now,
+        last_at=now,
+    )
     other = make_run(agent, status="running", node=uuid4())
     QueuedMessage.objects.create(
         conversation=other.conversation, event=other.event, agent=agent
@@ -154,6 +184,16 @@ def add_records(workspace, agent, bot):
         key="memory",
         value={"n": 1},
     )
+    for silence in (timedelta(0), timedelta(hours=1)):
+        RemoteRuntime.objects.create(
+            workspace=workspace,
+            token=PluginToken.objects.filter(workspace=workspace).latest("pk"),
+            runtime_id=f"far {silence}",
+            plugin="acme/far",
+            connection_id=uuid4(),
+            heartbeat_at=now - silence,
+            heartbeat_deadline_at=now - silence + timedelta(minutes=1),
+        )
     WorkerNode.objects.create(name="host:1", started_at=now, heartbeat_at=now)
     WorkerNode.objects.create(
         name="host:2", started_at=now, heartbeat_at=now - timedelta(hours=1)

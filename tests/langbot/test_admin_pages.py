@@ -30,7 +30,9 @@ RECORDS = {
     "langbot_runners.Delivery",
     "langbot_runners.EventLog",
     "langbot_runners.HostCall",
+    "langbot_runners.HostCallRefusal",
     "langbot_runners.QueuedMessage",
+    "langbot_runners.RemoteRuntime",
     "langbot_runners.RunnerState",
     "langbot_runners.WorkerNode",
 }
@@ -246,7 +248,7 @@ def test_token_is_shown_once_and_stored_as_a_hash(staff, kind):
         "label": "mine",
         "workspace": Workspace.objects.get().pk,
         "user": person.pk,
-        "scopes": "runs\nagents",
+        "scopes": ["read", "write"],
         "plugins": "a/b",
         "expires_at_0": "",
         "expires_at_1": "",
@@ -258,7 +260,7 @@ def test_token_is_shown_once_and_stored_as_a_hash(staff, kind):
     assert plain in response.content.decode()
     if kind == "apitoken":
         api_token = ApiToken.objects.get(token_hash=hash_token(plain))
-        assert api_token.scopes == ["runs", "agents"]
+        assert api_token.scopes == ["read", "write"]
     else:
         plugin_token = verify_plugin_token(plain)
         assert plugin_token is not None
@@ -305,7 +307,8 @@ def test_forms_begin_with_the_only_or_the_persons_workspace(client, db, page):
 
 
 @pytest.mark.parametrize(
-    ("path", "target"), [("/", "/admin/"), ("/favicon.ico", "/static/chat/icon.svg")]
+    ("path", "target"),
+    [("/", "/admin/"), ("/favicon.ico", "/static/langbot_chat/icon.svg")],
 )
 def test_short_addresses_lead_somewhere(client, path, target):
     answer = client.get(path)

@@ -24,7 +24,7 @@ def ids(*, deploy=False):
     ("changed", "expected"),
     [
         ({}, set()),
-        ({"SECRET_KEYS": []}, {"langbot.E003"}),
+        ({"SECRET_KEYS": [], "SECRET_KEYS_FILE": None}, {"langbot.E003"}),
         ({"SECRET_KEYS": ["not a key"]}, {"langbot.E003"}),
         ({"REDIS_URL": "127.0.0.1:6379"}, {"langbot.E004"}),
         ({"NO_SUCH_SETTING": 1}, {"langbot.E002"}),

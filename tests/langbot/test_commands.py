@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {  # those that become another process, and where they run for real
     "runlangbot": "tests/e2e/test_first_start.py",
     "runplugins": "tests/e2e/test_first_start.py",
+    "checkplugin": "tests/contract/test_checkplugin.py",
 }
 
 
@@ -56,6 +57,13 @@ def test_createapitoken_names_what_is_missing(user, arguments, problem):
         call_command("createapitoken", *arguments)
 
 
+@pytest.mark.parametrize("days", [-1, 0])
+def test_createapitoken_makes_no_token_that_is_dead_at_birth(user, workspace, days):
+    with pytest.raises(CommandError, match="--days"):
+        call_command("createapitoken", user.username, "--days", str(days))
+    assert not ApiToken.objects.filter(user=user).exists()
+
+
 def test_createplugintoken_binds_to_names_and_workspace(workspace):
     WorkspaceFactory(slug="other")
     plain = output_of("createplugintoken", "mine", "--plugin", "acme/helper").strip()
@@ -66,6 +74,9 @@ def test_createplugintoken_binds_to_names_and_workspace(workspace):
     assert PluginToken.objects.filter(label="b", workspace__slug="other").exists()
     output_of("createplugintoken", "c", "--all-workspaces")
     assert PluginToken.objects.get(label="c").workspace is None
+    assert not PluginToken.objects.filter(control_plane=True).exists()
+    output_of("createplugintoken", "d", "--control-plane")
+    assert PluginToken.objects.get(label="d").control_plane
 
 
 @pytest.mark.parametrize("name", ["helper", "demo/*", "*/x", "**", "a/b/c", "a/b\n"])
@@ -90,6 +101,13 @@ def test_prune_removes_what_is_due_and_nothing_else():
     assert {row.key for row in IdempotencyKey.objects.all()} == {"1", "23"}
     assert [row.name for row in Lease.objects.all()] == ["new"]
     assert "idempotent answers: 0" in output_of("prune")
+
+
+@pytest.mark.django_db
+def test_prune_says_it_once(caplog):
+    with caplog.at_level("INFO", "langbot.core.retention"):
+        assert "leases: 0" in output_of("prune")
+    assert caplog.messages == []
 
 
 @pytest.mark.django_db

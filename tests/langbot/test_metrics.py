@@ -2,10 +2,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from langbot import metrics, metrics_runs
 from langbot.core.tokens import create_api_token
@@ -14,6 +16,7 @@ from langbot.metrics_state import deliveries_by_status, live_runs, waiting_messa
 from runners.admission import Incoming, admit
 from runners.models import AgentRun, EventLog, WorkerNode
 from tests.support import ledger
+from tests.support.rest import admin_client_of, client_of
 
 
 @pytest.fixture
@@ -34,24 +37,27 @@ def start(workspace, agent):
     return start
 
 
-@pytest.fixture
-def staff(user, workspace):
-    """A client with a token of a member of the staff."""
-    user.is_staff = True
-    user.save()
-    _, token = create_api_token(user, workspace, "prometheus")
+def scraper(user, workspace, *scopes):
+    """Return a client with a token of those scopes; none means all."""
+    _, token = create_api_token(user, workspace, "prometheus", scopes=scopes)
     return Client(headers={"Authorization": f"Bearer {token}"})
 
 
 @pytest.fixture
-def look(staff, monkeypatch):
+def prometheus(user, workspace):
+    """A client with a token that may do nothing but this."""
+    return scraper(user, workspace, "metrics")
+
+
+@pytest.fixture
+def look(prometheus, monkeypatch):
     """Return the metrics by name and labels."""
     monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
     # Runs of earlier tests have had the numbers that come again here.
     monkeypatch.setattr(metrics.STATE, "_runs", RunsSeen())
 
     def look():
-        answer = staff.get("/metrics")
+        answer = prometheus.get("/metrics")
         assert answer.status_code == 200
         assert answer["Content-Type"].startswith("text/plain")
         lines = answer.content.decode().splitlines()
@@ -105,15 +111,71 @@ def test_requests_are_counted_by_route_and_not_by_id(look, client):
     assert found[f"langbot_http_requests_total{{{other}}}"] >= 1
 
 
-def test_only_staff_and_allowed_addresses_may_scrape(user, client, staff, settings):
+@pytest.mark.parametrize("is_superuser", [False, True])
+def test_who_looks_after_the_installation_sees_its_totals(
+    user, workspace, client, is_superuser
+):
+    """They tell of every workspace, so being staff of one is not enough."""
     assert client.get("/metrics").status_code == 401
+    user.is_staff, user.is_superuser = True, is_superuser
+    user.save()
     client.force_login(user)
-    user.is_staff = False
+    status = 200 if is_superuser else 403
+    assert client.get("/metrics").status_code == status
+    assert scraper(user, workspace).get("/metrics").status_code == status
+
+
+@pytest.mark.parametrize("scopes", [["read"], ["read", "write"], ["metrics"]])
+def test_a_token_with_scopes_needs_the_one_for_metrics(user, workspace, scopes):
+    user.is_superuser = True
     user.save()
-    assert client.get("/metrics").status_code == 403
-    user.is_staff = True
+    status = 200 if "metrics" in scopes else 403
+    assert scraper(user, workspace, *scopes).get("/metrics").status_code == status
+
+
+def test_a_token_for_metrics_opens_nothing_else(prometheus):
+    for url in ("/api/v1/agents/", "/api/v1/runs/", "/v1/models"):
+        assert prometheus.get(url).status_code == 403
+
+
+def test_only_a_superuser_makes_a_token_for_metrics(user, workspace, api_client):
+    body = {"label": "prometheus", "scopes": ["metrics"]}
+    refused = api_client.post("/api/v1/tokens/", body, format="json")
+    assert refused.status_code == 400
+    assert "scopes" in refused.json()["errors"]
+    boss = admin_client_of(workspace)
+    made = boss.post("/api/v1/tokens/", body, format="json")
+    assert made.status_code == 201, made.content
+    headers = {"Authorization": f"Bearer {made.json()['token']}"}
+    assert Client(headers=headers).get("/metrics").status_code == 200
+    given = client_of(user, workspace, scopes=["read", "write"])
+    assert given.post("/api/v1/tokens/", body, format="json").status_code == 400
+
+
+@pytest.mark.parametrize("is_superuser", [False, True])
+def test_the_admin_knows_the_scopes(user, workspace, client, is_superuser):
+    user.is_staff, user.is_superuser = True, is_superuser
     user.save()
-    assert client.get("/metrics").status_code == 200
+    workspace.memberships.update(role="admin")
+    client.force_login(user)
+    page = reverse("admin:langbot_core_apitoken_add")
+    body = {"label": "p", "user": user.pk, "workspace": workspace.pk}
+    body |= {"expires_at_0": "", "expires_at_1": ""}
+    client.post(page, {**body, "scopes": "everything"})
+    assert not user.langbot_tokens.exists()
+    client.post(page, {**body, "scopes": ["read", "metrics"]})
+    assert user.langbot_tokens.exists() == is_superuser
+
+
+def test_the_command_knows_the_scopes(user, workspace, capsys):
+    with pytest.raises(CommandError, match="everything"):
+        call_command("createapitoken", "ada", "--scope", "everything")
+    call_command("createapitoken", "ada", "--scope", "metrics")
+    headers = {"Authorization": f"Bearer {capsys.readouterr().out.strip()}"}
+    assert Client(headers=headers).get("/metrics").status_code == 200
+
+
+def test_allowed_addresses_scrape_without_a_token(workspace, settings):
     given = dict(settings.LANGBOT)
     settings.LANGBOT = {**given, "METRICS_ALLOW": ["10.0.0.0/8", "::1"]}
     for address, status in (("10.1.2.3", 200), ("::1", 200), ("11.1.2.3", 401)):
@@ -125,10 +187,10 @@ def test_only_staff_and_allowed_addresses_may_scrape(user, client, staff, settin
     assert forged.status_code == 401
 
 
-def test_scrapes_close_together_share_one_look(staff):
-    staff.get("/metrics")
+def test_scrapes_close_together_share_one_look(prometheus):
+    prometheus.get("/metrics")
     with CaptureQueriesContext(connection) as queries:
-        staff.get("/metrics")
+        prometheus.get("/metrics")
     assert not any("agentrun" in one["sql"] for one in queries.captured_queries)
 
 

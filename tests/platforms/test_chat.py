@@ -15,16 +15,10 @@ from runners.choices import EventType, RunStatus
 from runners.ledger.batches import Ending
 from runners.ledger.finishing import Reply
 from runners.models import AgentRun, Delivery, EventLog, QueuedMessage
-from tests.factories import AgentBindingFactory, BotFactory
+from tests.factories import BotFactory
 from tests.platforms.played_run import PlayedRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def bot(workspace, agent):
-    AgentBindingFactory(agent=agent)
-    return BotFactory.create(workspace=workspace, slug="web", name="Help desk")
 
 
 class Page:
@@ -367,41 +361,3 @@ async def test_reply_leaves_a_delivery_that_the_page_completes(bot):
     await sync_to_async(outbox.deliver)(row.pk)
     await row.arefresh_from_db()
     assert row.status == "delivered"
-
-
-@pytest.mark.urls("platforms.urls")
-def test_page_is_served_without_inline_scripts(client, bot):
-    bot.config = {"greeting": "<b>Welcome</b>"}
-    bot.save()
-    answer = client.get("/chat/web/")
-    page = answer.content.decode()
-    assert answer.status_code == 200
-    assert "Help desk" in page
-    assert "&lt;b&gt;Welcome" in page
-    assert page.count("<script") == 2
-    assert 'type="application/json"' in page
-    assert "/ws/chat/web/" in page
-    assert " onclick=" not in page
-
-
-@pytest.mark.urls("platforms.urls")
-def test_page_of_no_chat_is_not_found(client, bot):
-    BotFactory.create(slug="door", adapter="webhook")
-    BotFactory.create(slug="off", enabled=False)
-    for slug in ("nobody", "door", "off"):
-        assert client.get(f"/chat/{slug}/").status_code == 404
-
-
-def test_strings_of_the_script_are_all_there():
-    from pathlib import Path
-
-    from platforms.chat.strings import chat_strings
-
-    script = Path(visits.__file__).parents[2] / "static" / "chat" / "chat.js"
-    source = script.read_text(encoding="utf-8")
-    used = {word for word in chat_strings() if f"say.{word}" in source}
-    assert {"you", "agent", "queued", "sending", "ignored"} <= used
-    # One place sets HTML: that of replies, which the server has cleaned.
-    assert source.count("innerHTML") == 1
-    assert "body.innerHTML = item.html;" in source
-    assert "insertAdjacentHTML" not in source

@@ -1,8 +1,8 @@
 """Lists and pages of a large ledger: few queries, by index, and fast.
 
-`LANGBOT_LARGE_ROWS=1000000 pytest tests/runners/test_admin_large.py -s` measures the
-real thing on the database of `DATABASE_URL`; without it the ledger has 10,000 rows and
-only the queries are judged.
+`make large` measures the real thing, a million rows, on the database of `DATABASE_URL`
+and prints a line for each page; without it the ledger has 10,000 rows and only the
+queries are judged. The tables of docs/benchmarks.md come from there.
 """
 
 import os
@@ -11,14 +11,17 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connection
-from django.urls import reverse
+from django.test import Client
 
+from langbot.core.tokens import create_api_token
 from tests.support.large_ledger import multiply
+from tests.support.large_pages import admin_pages, rest_pages
 
 ROWS = int(os.environ.get("LANGBOT_LARGE_ROWS", "10000"))
 IS_LARGE = ROWS >= 1_000_000
@@ -33,68 +36,20 @@ BIG = (
     "langbot_runners_conversation",
 )
 
-# A million rows are committed: inside one transaction SQLite would look for every page
-# in a log of gigabytes.
-pytestmark = [
-    pytest.mark.django_db(transaction=IS_LARGE),
-    pytest.mark.timeout(3600),
-]
+# A million rows are committed, inside one transaction SQLite would look for every page
+# in a log of gigabytes, and left to the end of the run, which drops the database.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 
-def addresses(ledger):
-    """Return (address, whether every query of it has to go by an index)."""
-
-    def listed(model, **given):
-        url = reverse(f"admin:langbot_runners_{model}_changelist")
-        query = "&".join(f"{name}={value}" for name, value in given.items())
-        return f"{url}?{query}"
-
-    run = ledger.run(1)
-    pages = [
-        (reverse("admin:langbot_agents_agent_changelist"), False),
-        (listed("agentrun"), False),
-        (listed("agentrun", p=200), False),
-        (listed("agentrun", status__exact="completed"), False),
-        # Half of all runs: however they are read, the first 10,000 are soon counted.
-        (listed("agentrun", agent__id__exact=ledger.agents[0]), False),
-        (listed("eventlog"), False),
-        (listed("eventlog", outcome__exact="started"), False),
-        (listed("delivery"), False),
-        (listed("conversation"), False),
-    ]
-    rare = ("failed", "timeout", "cancelled", "running", "queued", "created")
-    narrowed = [
-        *(listed("agentrun", status__exact=status) for status in rare),
-        listed("agentrun", agent__id__exact=ledger.agents[501]),
-        listed("agentrun", agent__id__exact=ledger.agents[500], status__exact="failed"),
-        listed("agentrun", bot_id__exact=ledger.bot.public_id),
-        listed("agentrun", period="hour"),
-        listed("agentrun", period="month", status__exact="failed"),
-        listed("agentrun", label="bug"),
-        listed("agentrun", q=run.public_id),
-        listed("agentrun", q=run.event.public_id),
-        listed("agentrun", q=run.event.event_id),
-        listed("agentrun", q=run.conversation.public_id),
-        listed("agentrun", q="large-message-77"),
-        listed("agentrun", q="runner.error"),
-        listed("agentrun", q="nothing"),
-        listed("eventlog", q=run.event.event_id),
-        listed("eventlog", q="nothing"),
-        listed("eventlog", outcome__exact="ignored"),
-        listed("eventlog", outcome__exact="queued"),
-        listed("eventlog", bot_id__exact=ledger.bot.public_id),
-        listed("delivery", status__exact="failed"),
-        listed("delivery", status__exact="uncertain"),
-        listed("delivery", q="large-message-77"),
-        listed("conversation", q="large-room-7"),
-        listed("conversation", kind__exact="sub"),
-        reverse("admin:langbot_runners_agentrun_change", args=[run.pk]),
-        reverse("admin:langbot_runners_eventlog_change", args=[run.event_id]),
-        reverse(
-            "admin:langbot_runners_conversation_change", args=[run.conversation_id]
-        ),
-    ]
-    return pages + [(address, True) for address in narrowed]
+@pytest.fixture
+def database(request):
+    if not IS_LARGE:
+        request.getfixturevalue("db")
+        yield
+        return
+    request.getfixturevalue("django_db_setup")
+    with request.getfixturevalue("django_db_blocker").unblock():
+        yield
 
 
 @contextmanager
@@ -133,12 +88,13 @@ def look_at(client, address, *, by_index):
     """Return (queries, (seconds, seconds on a processor), what is wrong) of a page."""
     with statements() as found:
         assert client.get(address).status_code == 200, address
-    seconds, computing = fastest(client, address) if IS_LARGE else (0.0, 0.0)
+    seconds, computing = typical(client, address) if IS_LARGE else (0.0, 0.0)
     wrong = []
     if len(found) > MOST_QUERIES:
         wrong.append(f"{len(found)} queries")
-    if seconds > MOST_SECONDS:
-        wrong.append(f"{seconds * 1000:.0f} ms")
+    # The processor's time too: others may have been at work meanwhile.
+    if seconds > MOST_SECONDS < computing:
+        wrong.append(f"{seconds * 1000:.0f} ms, {computing * 1000:.0f} of a processor")
     for sql, params in found if by_index else []:
         line = sql.startswith("SELECT") and reads_a_whole_table(plan_of(sql, params))
         if line:
@@ -146,19 +102,19 @@ def look_at(client, address, *, by_index):
     return len(found), (seconds, computing), wrong
 
 
-def fastest(client, address):
-    """Return the least of some times: other processes only ever add to it.
+def typical(client, address):
+    """Return the medians of five times of a page that was opened before.
 
     The second is that of the processors, of the database's as well: what the page
     takes on an idle machine.
     """
     times = []
-    for _ in range(4):
+    for _ in range(5):
         begun, computed = time.perf_counter(), computing_seconds()
         client.get(address)
         passed = time.perf_counter() - begun
         times.append((passed, computing_seconds() - computed))
-    return min(passed for passed, _ in times), min(computed for _, computed in times)
+    return median(passed for passed, _ in times), median(used for _, used in times)
 
 
 def computing_seconds():
@@ -171,25 +127,50 @@ def computing_seconds():
     return seconds
 
 
-def test_lists_and_pages_of_a_large_ledger(client):
+@pytest.fixture
+def ledger(database):
+    begun = time.perf_counter()
     ledger = multiply(ROWS)
-    if connection.vendor == "postgresql" and not IS_LARGE:
+    if IS_LARGE:
+        say(f"loaded in {time.perf_counter() - begun:.0f} s")
+    elif connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             # A table this small is read as a whole for good reason; ask what could be.
             cursor.execute("SET LOCAL enable_seqscan = off")
+    return ledger
+
+
+def test_lists_and_pages_of_a_large_ledger(ledger):
     problems = []
     for name, person in people(ledger).items():
+        client = Client()
         client.force_login(person)
-        for address, by_index in addresses(ledger):
-            if name == "small" and ("/change/" in address or "p=200" in address):
-                continue  # not theirs, and not so many
-            queries, seconds, wrong = look_at(client, address, by_index=by_index)
-            if IS_LARGE:
-                wall, computing = (round(one * 1000) for one in seconds)
-                line = f"{name:8} {queries:3} {wall:5} ms {computing:5} ms  {address}\n"
-                sys.stderr.write(line)
-            problems += [f"{name} {address}: {one}" for one in wrong]
+        pages = admin_pages(ledger)
+        if name == "small":  # not theirs, and not so many
+            pages = [
+                one for one in pages if "/change/" not in one[0] and "p=2" not in one[0]
+            ]
+        problems += problems_of(client, name, pages)
+        if name == "default":
+            _, token = create_api_token(person, ledger.workspace, "large")
+            caller = Client(HTTP_AUTHORIZATION=f"Bearer {token}")
+            problems += problems_of(caller, "rest", rest_pages(ledger))
     assert not problems, "\n".join(problems)
+
+
+def problems_of(client, name, pages):
+    problems = []
+    for address, by_index in pages:
+        queries, seconds, wrong = look_at(client, address, by_index=by_index)
+        if IS_LARGE:
+            wall, computing = (round(one * 1000) for one in seconds)
+            say(f"{name:8} {queries:3} {wall:5} ms {computing:5} ms  {address}")
+        problems += [f"{name} {address}: {one}" for one in wrong]
+    return problems
+
+
+def say(line):
+    sys.stderr.write(f"{line}\n")
 
 
 def people(ledger):

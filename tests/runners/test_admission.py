@@ -10,7 +10,12 @@ from langbot.lib.conf import limits
 from runners import admission
 from runners.admission import BotRef, Incoming
 from runners.choices import QueuedStatus, RunStatus
-from runners.errors import AgentUnavailableError, InputTooLargeError, QueueFullError
+from runners.errors import (
+    AgentUnavailableError,
+    EmptyMessageError,
+    InputTooLargeError,
+    QueueFullError,
+)
 from runners.ledger.batches import Ending, end_run
 from runners.ledger.finishing import Reply
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
@@ -174,6 +179,26 @@ def test_a_disabled_agent_is_refused(agent):
     agent.enabled = False
     with pytest.raises(AgentUnavailableError):
         admit(message(agent))
+
+
+@pytest.mark.parametrize("text", ["", " \t\n"])
+def test_a_message_that_says_nothing_is_refused(agent, text):
+    with pytest.raises(EmptyMessageError, match="empty"):
+        admit(message(agent, text))
+    assert not EventLog.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"input": {"text": "", "attachments": [{"url": "https://a.test/a.png"}]}},
+        {"input": {"text": "", "contents": [{"type": "text", "text": "hi"}]}},
+        {"input": {}, "data": {"kind": "poke"}},
+        {"input": {"text": ""}, "type": "group.member_joined"},
+    ],
+)
+def test_what_brings_something_else_needs_no_text(agent, more):
+    assert admit(message(agent, **more)).status == "started"
 
 
 def test_a_text_over_the_limit_is_refused(agent):

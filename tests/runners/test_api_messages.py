@@ -155,6 +155,14 @@ def test_wrong_fields_are_named_and_nothing_is_written(say, content):
     assert not EventLog.objects.exists()
 
 
+def test_a_blank_text_is_refused_with_a_plain_error(say):
+    response = say(" \n")
+    assert response.status_code == 400
+    assert response.json()["code"] == "empty_message"
+    assert response.json()["detail"] == "The message is empty."
+    assert not EventLog.objects.exists()
+
+
 def test_the_text_may_be_as_long_as_the_limit(say):
     assert say("x" * limits().follow_up_characters).status_code == 201
 

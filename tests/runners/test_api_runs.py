@@ -6,6 +6,7 @@ import pytest
 
 from agents.models import AgentBinding
 from langbot.core.models import AuditLog
+from runners.ledger.metadata import note_metadata
 from runners.models import AgentRun, Delivery
 from tests.factories import AgentFactory, BotFactory
 from tests.support import ledger
@@ -62,13 +63,18 @@ def test_runs_are_filtered(api_client, start, agent):
     middle = AgentRun.objects.get(pk=second.pk).created_at.isoformat()
     assert found(created_after=middle) == ids[2:]
     assert found(created_before=middle) == ids[:1]
+    assert found(created_after="0001-01-01T00:00:00Z") == ids[::-1]
+    assert found(created_before="9999-12-31T23:59:59Z") == ids[::-1]
+    assert found(created_after="9999-12-31T23:59:59Z") == []
+    assert found(created_before="0001-01-01T00:00:00Z") == []
 
 
 def test_runs_are_filtered_by_parent_and_metadata(api_client, start):
     runs = [start() for _ in range(3)]
     for run, ticket in zip(runs, ("7", 7, True), strict=True):
-        metadata = {"ticket": ticket, "__odd.key": "x"}
-        AgentRun.objects.filter(pk=run.pk).update(metadata=metadata)
+        run.metadata = {"ticket": ticket, "__odd.key": "x", "list": ["7"]}
+        run.save(update_fields=["metadata"])
+        note_metadata(run)
     AgentRun.objects.filter(pk=runs[2].pk).update(parent=runs[0])
 
     def found(**query):
@@ -84,7 +90,7 @@ def test_runs_are_filtered_by_parent_and_metadata(api_client, start):
     assert found(**{"metadata.ticket": "true"}) == [2]
     assert found(**{"metadata.__odd.key": "x"}) == [0, 1, 2]
     assert found(**{"metadata.__odd.key": "x", "metadata.ticket": "8"}) == []
-    for key in ("nobody", "", "a'b\"c", "0", "$", "%s"):
+    for key in ("nobody", "list", "", "a'b\"c", "0", "$", "%s"):
         assert found(**{f"metadata.{key}": "7"}) == []
     many = {f"metadata.{number}": "x" for number in range(6)}
     assert api_client.get(RUNS, many).status_code == 400

@@ -1,5 +1,6 @@
 import json
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -47,6 +48,13 @@ def test_sendmessage_names_what_is_wrong(bot, agent):
         call_command("sendmessage", bot.slug, "hello")
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_sendmessage_refuses_to_say_nothing(bot, text):
+    with pytest.raises(CommandError, match="The message is empty"):
+        call_command("sendmessage", bot.slug, text)
+    assert not EventLog.objects.exists()
+
+
 def test_sendmessage_prints_the_reply_as_it_comes(host):
     command = ("manage.py", "sendmessage", "web", "hello there", "--follow")
     assert host.processes.run(*command) == "You said: hello there\n"
@@ -61,6 +69,22 @@ def test_replayevent_admits_an_event_again(bot):
     again = AgentRun.objects.get(public_id=answer["run_id"])
     assert again.metadata == {"replay_of": str(event.public_id)}
     assert again.conversation == run.conversation
+
+
+def test_replayevent_finds_an_event_by_the_id_that_its_sender_gave(bot):
+    call_command("sendmessage", bot.slug, "hello", stdout=StringIO())
+    event = EventLog.objects.get()
+    ledger.complete(ledger.begin(AgentRun.objects.get()))
+    answer = json.loads(output_of("replayevent", event.event_id))
+    assert answer["status"] == "started"
+    other = EventLog.objects.get(event_id=event.event_id)
+    other.pk, other._state.adding = None, True
+    other.public_id, other.source = uuid4(), "user:7"
+    other.save()
+    with pytest.raises(CommandError) as raised:
+        call_command("replayevent", event.event_id)
+    assert str(event.public_id) in str(raised.value)
+    assert f"{other.public_id} from user:7" in str(raised.value)
 
 
 @pytest.mark.django_db

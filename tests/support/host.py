@@ -40,15 +40,23 @@ class RunningHost:
     """A host for as long as a `with` block lasts, safe to use from several threads.
 
     Runs on SQLite and the bundled Valkey, or on a database of its own in DATABASE_URL's
-    server and REDIS_URL. `processes` has `web`, `worker-1`… and `plugins`.
+    server and REDIS_URL; `variables` come on top. `processes` has `web`, `worker-1`…
+    and `plugins`.
     """
 
-    def __init__(self, *, workers: int = 1, plugins: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        plugins: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.socket_url = f"ws://127.0.0.1:{self.port}/ws/plugin/"
         self._workers = workers
         self._plugins = plugins
+        self._variables = dict(variables or {})
         self._checked: dict[str, int] = {}
         self._stack = ExitStack()
 
@@ -66,7 +74,8 @@ class RunningHost:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         data_dir = folder / "data"
         services = stack.enter_context(own_services(data_dir))
-        environment = {**os.environ, **services, "PORT": str(self.port)}
+        own = {**services, **self._variables, "PORT": str(self.port)}
+        environment = {**os.environ, **own}
         self.processes = ProcessGroup(folder, environment)
         stack.callback(self.processes.end_all)
         self._inside = Inside(environment)

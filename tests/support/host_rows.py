@@ -8,14 +8,17 @@ from langbot.lib.redis import quick_client
 
 
 def make_plugin_token(
-    label: str, plugins: Iterable[str], workspace: str | None = "default"
+    label: str,
+    plugins: Iterable[str],
+    workspace: str | None = "default",
+    **rights: bool,
 ) -> str:
     """Return a new plugin token; without a workspace it serves all of them."""
     from agents.registry.tokens import create_plugin_token
     from langbot.core.models import Workspace
 
     place = Workspace.objects.get_or_create(slug=workspace)[0] if workspace else None
-    return create_plugin_token(label, workspace=place, plugins=plugins)[1]
+    return create_plugin_token(label, workspace=place, plugins=plugins, **rights)[1]
 
 
 def revoke_plugin_token(label: str) -> int:
@@ -67,3 +70,47 @@ def set_agent(slug: str, columns: dict[str, Any]) -> int:
     from agents.models import Agent
 
     return Agent.objects.filter(slug=slug).update(**columns)
+
+
+def make_demo_models(name: str) -> dict[str, str]:
+    """Make an offline demo model of each kind in workspace `default`; returns ids."""
+    from agents.choices import ModelKind, ProviderKind
+    from agents.resources.models import Model, ModelProvider
+    from langbot.core.models import Workspace
+
+    provider = ModelProvider.objects.create(
+        workspace=Workspace.objects.get(slug="default"),
+        name=name,
+        kind=ProviderKind.DEMO,
+    )
+    kinds = (ModelKind.LLM, ModelKind.EMBEDDING, ModelKind.RERANK)
+    rows = [
+        Model.objects.create(provider=provider, name=kind.value, kind=kind)
+        for kind in kinds
+    ]
+    return {row.kind: str(row.public_id) for row in rows}
+
+
+def refusals_of(run_id: str) -> list[dict[str, Any]]:
+    """Return which calls for a run were refused, and how often."""
+    from runners.models import HostCallRefusal
+
+    rows = HostCallRefusal.objects.filter(run__public_id=run_id).order_by("pk")
+    return [dict(row) for row in rows.values("action", "code", "count", "plugin")]
+
+
+def deliveries_of(bot: str) -> list[dict[str, Any]]:
+    """Return what a bot has said or will say, oldest first."""
+    from runners.models import Delivery
+
+    rows = Delivery.objects.filter(bot_id=bot).order_by("pk")
+    return [{"id": str(row.public_id), "text": row.payload["text"]} for row in rows]
+
+
+def transcript_of(conversation: str) -> list[dict[str, Any]]:
+    """Return what a conversation's people and agents said, oldest first."""
+    from runners.models import TranscriptItem
+
+    rows = TranscriptItem.objects.filter(conversation__public_id=conversation)
+    kept = rows.order_by("seq").values("role", "item_type", "text", "metadata")
+    return [dict(row) for row in kept]

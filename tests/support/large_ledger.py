@@ -1,9 +1,11 @@
 """A ledger of any size in seconds: one row of each table, multiplied by the database.
 
 Row `i` of every table belongs to run `i`. What is rare in a large installation is rare
-here: failures, cancelled runs, labels, and what is under way.
+here: failures, cancelled runs, labels, metadata, long ledgers, and what is under way.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +16,12 @@ from django.db.models import Model
 
 from langbot.core.models import Workspace
 from platforms.models import Bot
+from runners.ledger.metadata import digest_of
 from runners.models import (
     AgentRun,
     Delivery,
     RunEvent,
+    RunMetadata,
     TranscriptItem,
 )
 from tests.factories import AgentFactory, BotFactory, WorkspaceFactory
@@ -26,6 +30,8 @@ from tests.runners.admin_rows import make_run
 AGENTS, BOTS = 1000, 20
 PER_CONVERSATION = 10
 SMALL = 1000  # every so many-th row is of the small workspace
+LONG, MORE = 100, 20  # every so many-th run has so many more events
+TICKET = 5000  # every so many-th run is about one ticket
 _STEP_MS = 100  # between two rows
 _PREFIX = "large-"
 
@@ -71,15 +77,77 @@ def multiply(rows: int) -> Ledger:
     agents = AgentFactory.create_batch(AGENTS, workspace=workspace)
     bots = BotFactory.create_batch(BOTS, workspace=workspace)
     run = make_run(agents[0], snapshot={"config": "x" * 500})
-    _Multiplier(rows, run, small, agents[0].pk, bots).all_tables()
+    with _bulk():
+        _Multiplier(rows, run, small, agents[0].pk, bots).all_tables()
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("ANALYZE")  # as autovacuum does; SQLite stays without
-        elif not connection.in_atomic_block:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # As autovacuum does; SQLite stays without statistics.
+        after = {"postgresql": "ANALYZE"} if connection.in_atomic_block else _SETTLED
+        if connection.vendor in after:
+            cursor.execute(after[connection.vendor])
     first = run.pk + 1
     keys = [agent.pk for agent in agents]
     return Ledger(rows, workspace, small, bots[0], keys, first, run.event_id + 1)
+
+
+@contextmanager
+def _bulk() -> Iterator[None]:
+    """Build indexes after their rows, and trust our own references.
+
+    Only for what is committed: a small ledger is rolled back with its test.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with connection.cursor() as cursor:
+        for statement in _BEFORE[connection.vendor]:
+            cursor.execute(statement)
+        cursor.execute(_INDEXES[connection.vendor])
+        indexes = cursor.fetchall()
+        for name, _sql in indexes:
+            cursor.execute(f'DROP INDEX "{name}"')
+        yield
+        for _name, sql in indexes:
+            cursor.execute(sql)
+        for statement in _AFTER[connection.vendor]:
+            cursor.execute(statement)
+
+
+# Indexes that no constraint owns, of the tables that grow.
+_INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index'"
+    " AND sql IS NOT NULL AND tbl_name LIKE 'langbot\\_runners\\_%' ESCAPE '\\'",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes"
+    " WHERE tablename LIKE 'langbot\\_runners\\_%' AND NOT EXISTS"
+    " (SELECT 1 FROM pg_constraint WHERE conname = indexname)",
+}
+_BEFORE = {
+    "sqlite": [
+        "PRAGMA synchronous = OFF",
+        "PRAGMA cache_size = -500000",
+        "PRAGMA foreign_keys = OFF",
+    ],
+    "postgresql": [
+        "SET synchronous_commit = off",
+        "SET maintenance_work_mem = '512MB'",
+        "SET session_replication_role = replica",  # no check of references
+    ],
+}
+_SETTLED = {
+    "postgresql": "VACUUM ANALYZE",
+    "sqlite": "PRAGMA wal_checkpoint(TRUNCATE)",
+}
+_AFTER = {
+    "sqlite": [
+        "PRAGMA synchronous = NORMAL",
+        "PRAGMA cache_size = -2000",
+        "PRAGMA foreign_keys = ON",
+    ],
+    "postgresql": [
+        "RESET synchronous_commit",
+        "RESET maintenance_work_mem",
+        "RESET session_replication_role",
+    ],
+}
 
 
 class _Multiplier:
@@ -114,6 +182,8 @@ class _Multiplier:
         event = RunEvent(run=run, seq=1, type="run.queued", created_at=now)
         event.save()
         self.copy(event, run_id=run_id)
+        self.longer_ledgers(event)
+        self.tickets()
         said = TranscriptItem(conversation=run.conversation, seq=0, role="user")
         said.text, said.run = "Hello there", run
         said.save()
@@ -138,6 +208,31 @@ class _Multiplier:
             platform_message_id=self.named("message"),
             **own,
         )
+
+    def longer_ledgers(self, event: RunEvent) -> None:
+        """Give some runs more events."""
+        runs = self.rows // LONG
+        self.copy(
+            event,
+            rows=runs * MORE,
+            id=f"{event.pk} + {self.rows} + i",
+            run_id=f"{self.run.pk} + {LONG} * (1 + (i - 1) %% {runs})",
+            seq=f"2 + (i - 1) / {runs}",
+            type="'message.delta'",
+            data=self.words["json"].format('{"text": "some more of it "}'),
+        )
+
+    def tickets(self) -> None:
+        """Note what the metadata says: a channel of half, a ticket of few."""
+        for every, name, value in ((2, "channel", "shop"), (TICKET, "ticket", "7")):
+            digest = digest_of(self.run.workspace_id, name, value)
+            noted = RunMetadata(run=self.run, digest=digest)
+            noted.save()
+            self.copy(
+                noted,
+                rows=self.rows // every,
+                run_id=f"{self.run.pk} + i * {every}",
+            )
 
     def event_columns(self) -> dict[str, Any]:
         outcome = "CASE WHEN i %% 700 = 5 THEN 'ignored' ELSE 'started' END"
@@ -167,7 +262,23 @@ class _Multiplier:
             "finished_at": f"CASE WHEN i > {last} THEN NULL ELSE p.finished_at END",
             "error_code": "CASE WHEN i %% 200 = 7 THEN 'runner.error' ELSE '' END",
             "labels": f"CASE WHEN i %% 5000 = 11 THEN {some} ELSE {none} END",
+            "metadata": self.metadata(),
+            "last_seq": f"CASE WHEN i %% {LONG} = 0 THEN {MORE + 1} ELSE 1 END",
         }
+
+    def metadata(self) -> str:
+        ticket, shop, none = (
+            self.words["json"].format(json)
+            for json in (
+                '{"channel": "shop", "ticket": 7}',
+                '{"channel": "shop"}',
+                "{}",
+            )
+        )
+        return (
+            f"CASE WHEN i %% {TICKET} = 0 THEN {ticket}"
+            f" WHEN i %% 2 = 0 THEN {shop} ELSE {none} END"
+        )
 
     def workspace(self) -> str:
         big = self.run.workspace_id

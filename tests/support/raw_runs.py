@@ -13,11 +13,11 @@ from tests.support.runner_sources import config_field
 
 @asynccontextmanager
 async def unregistered(
-    host: RunningHost, name: str, admitted: tuple[str, ...] = ("*",)
+    host: RunningHost, name: str, admitted: tuple[str, ...] = ("*",), **token: Any
 ) -> AsyncIterator[RawPlugin]:
     """Yield the open socket of the plugin `raw/<name>`, which has not registered."""
-    token = await aside(host.plugin_token, name, plugins=admitted)
-    async with RawPlugin(host.socket_url, token, name=name) as plugin:
+    plain = await aside(host.plugin_token, name, plugins=admitted, **token)
+    async with RawPlugin(host.socket_url, plain, name=name) as plugin:
         plugin.components = [
             runner_component("Runner", config=[config_field("timeout", 60)])
         ]

@@ -16,6 +16,7 @@ from artifacts.store import store_bytes
 from langbot.core.accounts import create_service_account
 from langbot.core.models import ApiToken, AuditLog, ServiceAccount
 from langbot.core.tokens import create_api_token
+from platforms.models import Bot
 from runners.models import (
     AgentRun,
     Delivery,
@@ -122,7 +123,8 @@ def places() -> dict[str, dict[str, Any]]:
     """Return what each route with parameters takes, by its name up to the dash."""
     run = AgentRun.objects.latest("pk")
     account = ServiceAccount.objects.latest("pk")
-    bot = {"id": Delivery.objects.latest("pk").bot_id}
+    bot_id = Delivery.objects.latest("pk").bot_id
+    bot = {"id": bot_id, "slug": Bot.objects.get(public_id=bot_id).slug}
     agent = {"id": run.agent.public_id, "slug": run.agent.slug, "number": 1}
     binding = AgentBinding.objects.filter(scope="bot").latest("pk")
     queued = QueuedMessage.objects.filter(conversation=run.conversation).latest("pk")

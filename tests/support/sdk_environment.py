@@ -26,6 +26,8 @@ from tests.support.runner_sources import RunnerSource
 NEWEST_SDK = "0.7.18"
 OLDER_SDK = "0.6.1"
 SDK_VERSIONS = (NEWEST_SDK, OLDER_SDK)
+# The host calls are probed on one between them, too.
+PROBED_SDK_VERSIONS = (NEWEST_SDK, "0.7.5", OLDER_SDK)
 RUNNER_NAME = "default"
 
 _ROOT = Path(__file__).resolve().parents[2] / ".test-env"
@@ -269,7 +271,7 @@ class PluginProcess:
 
 def main() -> None:
     """Make the environments named on the command line, or all that tests use."""
-    for version in sys.argv[1:] or SDK_VERSIONS:
+    for version in sys.argv[1:] or PROBED_SDK_VERSIONS:
         sys.stdout.write(f"{sdk_environment(version).folder}\n")
 
 

@@ -10,8 +10,7 @@ from rest_framework import serializers
 from langbot.core.fields import TextField
 from langbot.core.models import ApiToken, AuditLog, ServiceAccount
 from langbot.core.rest import StrictModelSerializer
-
-SCOPES = ("read", "write")
+from langbot.core.tokens import SCOPES, may_give
 
 
 class TokenSerializer(StrictModelSerializer[ApiToken]):
@@ -20,7 +19,7 @@ class TokenSerializer(StrictModelSerializer[ApiToken]):
     scopes: Any = serializers.ListField(
         child=serializers.ChoiceField(SCOPES),
         required=False,
-        help_text="None means all.",
+        help_text="None means all; `metrics` is for superusers to give.",
     )
 
     class Meta:
@@ -37,6 +36,11 @@ class TokenSerializer(StrictModelSerializer[ApiToken]):
             "created_at",
         ]
         read_only_fields = ["prefix", "last_used_at", "revoked_at", "created_at"]
+
+    def validate_scopes(self, value: list[str]) -> list[str]:
+        if not may_give(self.context["request"].user, value):
+            raise serializers.ValidationError(_("Only superusers give this scope."))
+        return value
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         if value is not None and value <= datetime.now(UTC):

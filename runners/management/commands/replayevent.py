@@ -12,12 +12,16 @@ from runners.errors import AdmissionError
 from runners.models import EventLog
 from runners.replays import replay_event
 
+_MOST = 20  # events of one id that are named
+
 
 class Command(BaseCommand):
     help = "Admits a recorded event again, as a new one, and prints what became of it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("id", metavar="ID", help="the event's id in the log")
+        parser.add_argument(
+            "id", metavar="ID", help="the event's id in the log, or its sender's own"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         event = _find_event(options["id"])
@@ -31,9 +35,17 @@ class Command(BaseCommand):
 def _find_event(given: str) -> EventLog:
     events = EventLog.objects.select_related("workspace", "conversation")
     try:
-        event = events.filter(public_id=UUID(given)).first()
+        found = list(events.filter(public_id=UUID(given)))
     except ValueError:
-        event = None
-    if event is None:
-        raise CommandError(f"There is no event {given}.")
-    return event
+        found = []
+    found = found or list(events.filter(event_id=given).order_by("-pk")[:_MOST])
+    if not found:
+        message = (
+            f"There is no event {given}. Give its id in the admin's list of events, "
+            "or the event_id that it was sent with."
+        )
+        raise CommandError(message)
+    if len(found) > 1:
+        several = "\n".join(f"{one.public_id} from {one.source}" for one in found)
+        raise CommandError(f"Several events have the id {given}:\n{several}")
+    return found[0]

@@ -67,9 +67,10 @@ class Command(BaseCommand):
 
 
 def _find_bot(slug: str) -> Bot:
-    bot = Bot.objects.select_related("workspace").filter(slug=slug).first()
+    bots = Bot.objects.select_related("workspace").filter(archived_at=None)
+    bot = bots.filter(slug=slug).first()
     if bot is None:
-        known = ", ".join(Bot.objects.values_list("slug", flat=True)) or "none"
+        known = ", ".join(bots.values_list("slug", flat=True)) or "none"
         raise CommandError(f"There is no bot {slug}; there are: {known}.")
     if not bot.enabled:
         raise CommandError(f"The bot {slug} is disabled.")

@@ -23,6 +23,20 @@ def test_the_openapi_document_is_valid_and_complete(tmp_path):
         assert f"/api/v1{path}" in text
 
 
+def test_every_call_has_a_title(client, db):
+    document = client.get("/api/v1/schema/?format=json").json()
+    titles = {
+        (path.removeprefix("/api/v1"), method): operation["summary"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if isinstance(operation, dict)
+    }
+    assert titles["/deliveries/", "get"] == "List deliveries"
+    assert titles["/agents/{id}/", "patch"] == "Change agent"
+    assert titles["/agents/{id}/test/", "post"] == "Test agent"
+    assert all(titles.values())
+
+
 def test_document_and_page_are_served(client, db):
     assert client.get("/api/v1/schema/").status_code == 200
     assert client.get("/api/v1/docs/").status_code == 200

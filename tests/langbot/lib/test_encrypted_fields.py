@@ -22,7 +22,11 @@ OLD_KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode(
 
 
 def use_keys(settings, *keys):
-    settings.LANGBOT = {**settings.LANGBOT, "SECRET_KEYS": list(keys)}
+    settings.LANGBOT = {
+        **settings.LANGBOT,
+        "SECRET_KEYS": list(keys),
+        "SECRET_KEYS_FILE": None,
+    }
 
 
 @pytest.fixture

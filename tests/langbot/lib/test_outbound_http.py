@@ -23,6 +23,7 @@ from langbot.lib.http import (
     guarded_async_client,
     guarded_client,
     is_public,
+    refused_at_sight,
 )
 
 
@@ -154,6 +155,33 @@ def test_allowed_hosts_are_called(server, allow, use_async, entry):
     assert answer.content == b"x" * 5000
     assert server.seen == [("/a?b=c", f"{host}:{server.server_port}")]
     check_url(f"http://{host}:{server.server_port}/")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("http://127.0.0.1:9/v1", True),
+        ("http://localhost:11434", True),
+        ("http://[::1]/", True),
+        ("http://models.localhost./", True),
+        ("https://8.8.8.8/v1", False),
+        ("https://a-name-that-nobody-has.test/", False),
+        ("", False),
+        ("no address", False),
+        ("http://[", False),
+    ],
+)
+def test_what_an_address_alone_tells(monkeypatch, url, is_refused):
+    asked = []
+    real = socket.getaddrinfo
+
+    def lookup(host, *arguments, **named):
+        asked.append(host)
+        return real("127.0.0.1" if "localhost" in host else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert bool(refused_at_sight(url)) is is_refused
+    assert "a-name-that-nobody-has.test" not in asked
 
 
 @both_clients

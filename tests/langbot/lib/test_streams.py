@@ -57,7 +57,7 @@ async def test_entries_read_for_an_earlier_watch_are_not_a_later_one():
     async with reading() as (reader, client):
         first = await add(client, key, b"1")
         reader.watch(key, "0-0", before.extend)
-        while not reader._client:
+        while not reader._read:
             await asyncio.sleep(0)
         original = reader._read_once
 

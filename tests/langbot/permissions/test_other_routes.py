@@ -12,7 +12,12 @@ from tests.langbot.permissions.test_admin_matrix import person, status_of
 from tests.langbot.permissions.worlds import ROLES
 
 pytestmark = pytest.mark.django_db
-ACTS = {"agentrun": "retry", "delivery": "retry", "eventlog": "replay"}
+ACTS = {
+    "plugin": "disable",
+    "agentrun": "retry",
+    "delivery": "retry",
+    "eventlog": "replay",
+}
 # Open to whoever knows a bot; signatures and visitor tokens guard them.
 BY_SLUG = {"webhooks/<slug:slug>/", "chat/<slug:slug>/"}
 PLAIN = {"code": "not_found", "rest": "files", "act": "cancel"}
@@ -34,6 +39,9 @@ def values_for(world, route):
     if route.path.startswith("admin/langbot"):
         row = rows[f"{parts[1]}.{parts[2]}"]
         found |= {"pk": row.pk, "act": ACTS.get(parts[2], "cancel")}
+        found["public_id"] = getattr(row, "public_id", "")
+    version = world.rows["langbot_agents.Plugin"].versions.first()
+    found["version"] = version.pk if version else 0
     agent = world.rows["langbot_agents.Agent"]
     bot = world.rows["langbot_platforms.Bot"]
     is_chat = route.path.startswith(("webhooks", "chat"))
@@ -98,7 +106,12 @@ def test_address_answers_each_role_as_written(worlds, client_of, expected, name)
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in sorted(ROUTES) if "<int:pk>" in n or "v1/models/<" in n]
+    "name",
+    [
+        name
+        for name in sorted(ROUTES)
+        if any(key in name for key in ("<int:pk>", "by-id/", "v1/models/<"))
+    ],
 )
 def test_rows_of_another_workspace_do_not_exist(worlds, client_of, expected, name):
     own, other = worlds
@@ -132,7 +145,7 @@ def test_autocomplete_offers_rows_of_the_workspace_only(worlds, app, model, fiel
         assert (own.name in body) == (role != "nowhere")
 
 
-def test_pages_name_nothing_of_another_workspace(worlds):
+def test_pages_name_nothing_of_another_workspace(worlds, expected):
     """Rendered whole: choices, filters, tiles, links, histories."""
     from tests.langbot.permissions.test_admin_matrix import MODELS, row_of
     from tests.langbot.permissions.test_admin_matrix import address as page_of
@@ -144,7 +157,7 @@ def test_pages_name_nothing_of_another_workspace(worlds):
     pages += [
         address(own, ROUTES[name])
         for name in ROUTES
-        if "<int:pk>" in name and "/act/" not in name and "restore" not in name
+        if "<int:pk>" in name and "GET" in expected["routes"][name]
     ]
     for model in MODELS:
         row = row_of(own, model)

@@ -6,6 +6,7 @@ Every text of the second one has its name in it, so that one that leaks is seen.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
@@ -15,6 +16,8 @@ from agents.models import (
     AgentBinding,
     Model,
     ModelProvider,
+    PackageProcess,
+    Plugin,
     PluginConnection,
     RunnerDescriptor,
 )
@@ -30,7 +33,9 @@ from platforms.models import Bot
 from runners.models import (
     Delivery,
     HostCall,
+    HostCallRefusal,
     QueuedMessage,
+    RemoteRuntime,
     RunnerState,
     TranscriptItem,
     WorkerNode,
@@ -96,6 +101,18 @@ def _add_configuration(world):
     name, workspace = world.name, world.workspace
     token = world.add(create_plugin_token(f"{name} home", workspace=workspace)[0])
     runner = f"plugin:{name}/tools/main"
+    now = datetime.now(UTC)
+    world.add(
+        RemoteRuntime.objects.create(
+            workspace=workspace,
+            token=token,
+            runtime_id=f"{name} far",
+            plugin=f"{name}/tools",
+            connection_id=uuid4(),
+            heartbeat_at=now,
+            heartbeat_deadline_at=now,
+        )
+    )
     world.add(
         RunnerDescriptor.objects.create(
             runner_id=runner,
@@ -105,6 +122,11 @@ def _add_configuration(world):
             workspace=workspace,
         )
     )
+    plugin = Plugin(name=f"{name}/tools", workspace=workspace, readme=name)
+    plugin.icon, plugin.icon_type = b"GIF89a", "image/gif"
+    plugin.save()
+    plugin.versions.create(version="1.0", sha256="0" * 64, size=1, status="ready")
+    PackageProcess.objects.create(plugin=world.add(plugin))
     world.add(
         PluginConnection.objects.create(
             token=token,
@@ -160,6 +182,12 @@ def _add_records(world):
     )
     world.add(
         HostCall.objects.create(run=run, invocation=1, plugin_seq_id=4, action=name)
+    )
+    now = datetime.now(UTC)
+    world.add(
+        HostCallRefusal.objects.create(
+            run=run, action=name, code=name, count=1, first_at=now, last_at=now
+        )
     )
     world.add(
         QueuedMessage.objects.create(

@@ -285,7 +285,7 @@ async def test_a_revoked_token_closes_its_sockets(host):
         await assert_serves(host, kept)
 
 
-async def test_a_disabled_runner_gets_no_runs_until_it_is_enabled(host):
+async def test_a_disabled_runner_refuses_runs_until_it_is_enabled(host):
     async with connected(host, "switched") as plugin:
         runner_id = "plugin:raw/switched/default"
         running, request = await begin_run(host, plugin)
@@ -295,17 +295,13 @@ async def test_a_disabled_runner_gets_no_runs_until_it_is_enabled(host):
             runner_id=runner_id,
             enabled=False,
         )
-        await asyncio.sleep(2.5)  # web processes look every 2 s
-        waiting = await aside(host.send, "hello", "switched")
-
-        def is_noted() -> bool:
-            return bool(host.run_of(waiting)["status_reason"] == "runner_offline")
-
-        await aside(host.wait_for, is_noted, "the run says why it waits")
+        refused = await aside(host.send, "hello", "switched")
+        assert await ended(host, refused) == ("failed", "runner.disabled")
         await plugin.complete(request, "what runs goes on")
         assert await ended(host, running) == ("completed", "")
         await aside(
             host.inside, host_rows.set_runner_enabled, runner_id=runner_id, enabled=True
         )
+        waiting = await aside(host.send, "hello again", "switched")
         await plugin.complete(await plugin.next_run(), "hello again")
         assert await ended(host, waiting) == ("completed", "")

@@ -1,7 +1,7 @@
-"""Host calls of a run, made as the worker makes them: by handler, against a snapshot.
+"""Host calls of a run, made as the worker makes them: rights first, then the handler.
 
-Whether a call reaches its handler at all (other sockets, ended runs) is asked in
-tests/contract; here it is what a handler answers and refuses.
+Whether a call gets that far (other sockets, ended runs) is asked in
+`test_authorization`; here it is what a live run is answered.
 """
 
 from itertools import count
@@ -13,6 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from agents.models import AgentBinding, RunnerDescriptor
 from langbot.lib.db import DatabaseExecutor
 from runners.engine.snapshot import freeze, load_runs
+from runners.host_api.authorization import check_rights
 from runners.host_api.calls import HostCall
 from runners.host_api.dispatch import HANDLERS
 from runners.ledger.journal import CallKey
@@ -38,21 +39,40 @@ class Inline(DatabaseExecutor):
         return await sync_to_async(function)(*args, **kwargs)
 
 
+class Told:
+    """The run as its worker carries it: what handlers add, and its files by id."""
+
+    def __init__(self):
+        self.events = []
+        self.known = {}
+
+    async def tell(self, event):
+        self.events.append(event)
+
+    async def files(self, names):
+        missing = [name for name in names if name not in self.known]
+        if missing:
+            raise ProtocolError("not_found", f"{missing[0]} is no file of this run")
+        return [self.known[name] for name in names]
+
+
 class Caller:
     """One run, and what its plugin gets for a call."""
 
     def __init__(self, run):
         (self.run,) = load_runs([run.pk])
         self.facts = freeze(self.run)
+        self.told = Told()
 
-    def __call__(self, action, seq_id=None, **data):
+    def __call__(self, action, /, seq_id=None, **data):
         number = next(_seq_ids) if seq_id is None else seq_id
         key = CallKey(self.run.pk, 1, number, action)
+        check_rights(self.facts, action, data)
         return async_to_sync(HANDLERS[action])(
-            HostCall(self.facts, data, Inline(), key)
+            HostCall(self.facts, data, Inline(), key, carrier=self.told)
         )
 
-    def refused(self, action, **data):
+    def refused(self, action, /, **data):
         """Return the code of the error."""
         with pytest.raises(ProtocolError) as caught:
             self(action, **data)
@@ -73,11 +93,13 @@ def caller_of(workspace):
         **policy,
     ):
         number = next(_seq_ids)
+        capabilities, run = policy.pop("capabilities", {}), policy.pop("run", {})
         runner = RunnerDescriptor.objects.create(
             runner_id=f"plugin:{plugin}/r{number}",
             plugin=plugin,
             kind=kind,
             permissions=permissions,
+            capabilities=capabilities,
         )
         granted = {"workspace_storage": True, **policy}
         agent = AgentFactory.create(
@@ -92,6 +114,7 @@ def caller_of(workspace):
             )
         if beside is not None:
             fields["conversation"] = beside.run.conversation
+        fields |= run
         return Caller(make_run(agent, **fields))
 
     return make

@@ -165,3 +165,8 @@ def test_words_are_pairs_where_there_are_no_spaces():
     terms = [("今天", "天天"), ("hi",), ("气",)]
     assert [term.words for term in terms_of("今天天 Hi 气")] == terms
     assert words_of("x" * 100) == ["x" * 64]
+
+
+def test_signs_and_controls_part_words_in_every_script():
+    signs = "".join(map(chr, range(128)))
+    assert words_of(signs) == words_of(signs + " é")[:-1]

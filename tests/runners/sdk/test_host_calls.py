@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from runners.protocol.frames import Request, build_end
-from runners.sdk import HostCallError
+from runners.sdk import HostCallError, results
 from runners.sdk.api import HostApi
 from tests.runners.sdk import sample_runners
+from tests.runners.sdk.call_cases import CALLS, MESSAGES, RUN_ID
 
 
 @pytest.fixture
@@ -24,101 +25,7 @@ async def call(side, name, *args):
     return seq_id, request
 
 
-MESSAGES = [{"role": "user", "content": "hi"}]
-MODEL_CALL: dict[str, Any] = {
-    "llm_model_uuid": "m1",
-    "messages": MESSAGES,
-    "funcs": [],
-    "extra_args": {},
-    "timeout": None,
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "args", "data", "reply", "result"),
-    [
-        ("state_get", ["k"], {"scope": "conversation", "key": "k"}, {"value": 1}, "1"),
-        ("state_get", ["k"], {"key": "k"}, {"value": None}, "None"),
-        (
-            "state_set",
-            ["k", [1], "actor"],
-            {"scope": "actor", "value": [1]},
-            {},
-            "None",
-        ),
-        ("state_delete", ["k"], {"key": "k"}, {"success": False}, "False"),
-        (
-            "state_list",
-            ["runner"],
-            {"scope": "runner", "prefix": None, "limit": 100},
-            {"keys": ["a"], "has_more": True},
-            "(['a'], True)",
-        ),
-        ("get_prompt", [], {}, {"prompt": MESSAGES}, repr(MESSAGES)),
-        ("run_get", ["r2"], {"target_run_id": "r2"}, {"run_id": "r2"}, None),
-        ("count_tokens", ["m1", MESSAGES], MODEL_CALL, {"tokens": 7}, "7"),
-        (
-            "invoke_llm",
-            ["m1", MESSAGES],
-            MODEL_CALL,
-            {"message": {"role": "assistant", "content": "yes"}, "usage": {"a": 1}},
-            None,
-        ),
-        ("history_page", [], {"limit": 50, "direction": "backward"}, {}, None),
-        (
-            "history_search",
-            ["天气"],
-            {
-                "query": "天气",
-                "filters": {"roles": [], "item_types": []},
-                "top_k": 10,
-            },
-            {"items": [], "total_count": 0, "query": "天气"},
-            None,
-        ),
-        (
-            "event_get",
-            ["e1"],
-            {"event_id": "e1"},
-            {"event_id": "e1", "event_type": "t", "source": "api"},
-            None,
-        ),
-        ("event_page", [], {"event_types": None, "limit": 50}, {}, None),
-        ("run_list", [], {"statuses": None, "conversation_id": None}, {}, None),
-        (
-            "run_events_page",
-            ["r2"],
-            {"target_run_id": "r2", "direction": "forward"},
-            {"items": [{"run_id": "r2", "sequence": 1, "type": "t"}]},
-            None,
-        ),
-        ("storage_get", ["k"], {"key": "k"}, {"value_base64": "dg=="}, "b'v'"),
-        ("storage_delete", ["k", "workspace"], {"key": "k"}, {}, "None"),
-        ("storage_keys", [], {}, {"keys": ["a", "b"]}, "['a', 'b']"),
-        (
-            "artifact_metadata",
-            ["f"],
-            {"artifact_id": "f"},
-            {"artifact_id": "f", "artifact_type": "file", "source": "runner"},
-            None,
-        ),
-        (
-            "artifact_read",
-            ["f"],
-            {"artifact_id": "f", "offset": 0, "limit": None},
-            {"artifact_id": "f", "content_base64": "dg=="},
-            None,
-        ),
-        (
-            "artifact_read_range",
-            ["f", 5],
-            {"offset": 5, "length": 65_536},
-            {"artifact_id": "f", "content_base64": "dg=="},
-            None,
-        ),
-        ("call", ["vendor_action", {"x": 1}], {"x": 1}, {"y": 2}, "{'y': 2}"),
-    ],
-)
+@pytest.mark.parametrize(("name", "args", "data", "reply", "result"), CALLS)
 async def test_a_call_asks_and_returns_as_the_wire_says(
     side, name, args, data, reply, result
 ):
@@ -128,9 +35,16 @@ async def test_a_call_asks_and_returns_as_the_wire_says(
         "storage_get": ["get_plugin_storage"],
         "storage_delete": ["delete_workspace_storage"],
         "storage_keys": ["get_plugin_storage_keys"],
+        "retrieve_knowledge": ["retrieve_knowledge_base"],
+        "send_message": ["call_platform_api"],
+        "reply": ["call_tool" if args == ["hi"] else "call_platform_api"],
+        "reply_files": ["call_platform_api"],
     }
     assert [request.action] == actions.get(name, [name])
-    assert data.items() <= request.data.items()
+    sent = dict(request.data)
+    if sent.get("target_run_id") == sent["run_id"]:
+        sent["target_run_id"] = RUN_ID
+    assert data.items() <= sent.items()
     await side.answer(request, reply)
     state, end = await side.results(seq_id)
     assert request.data["run_id"] == end["run_id"]
@@ -169,6 +83,15 @@ async def test_a_refusal_reaches_the_runner_with_its_fields(side):
         ("storage_get", ["k"], {"value_base64": 5}),
         ("storage_keys", [], {}),
         ("artifact_read", ["f"], {"artifact_id": "f", "content_base64": "x"}),
+        ("run_get", [], {"run_id": "r"}),
+        ("invoke_embedding", ["m", ["a"]], {"vectors": [["x"]]}),
+        ("invoke_rerank", ["m", "q", ["a"]], {"results": [{"index": 0}]}),
+        ("get_tool_detail", ["t"], {"tool": {}}),
+        ("call_tool", ["t"], {}),
+        ("retrieve_knowledge", ["kb", "q"], {"results": {}}),
+        ("call_platform_api", ["b", "a"], {}),
+        ("steering_pull", [], {"items": [{}]}),
+        ("list_boxes", [], {"items": [{"id": "b"}]}),
     ],
 )
 async def test_a_malformed_answer_is_a_typed_error(side, name, args, reply):
@@ -190,6 +113,17 @@ async def test_answers_may_come_in_any_order(side):
     assert values == {seq_id: repr(request.data["key"]) for seq_id, request in calls}
 
 
+class NoCaller:
+    """Fails the test when anything is sent."""
+
+    async def call(self, action, data, seconds):
+        pytest.fail(f"{action} was sent")
+
+    async def stream(self, action, data, seconds):
+        await self.call(action, data, seconds)
+        yield {}
+
+
 async def test_stored_bytes_are_sent_as_base64():
     sent: dict[str, Any] = {}
 
@@ -200,6 +134,96 @@ async def test_stored_bytes_are_sent_as_base64():
 
     await HostApi("r", Recorder()).storage_set("k", b"\xff", "workspace")
     assert (sent["action"], sent["value_base64"]) == ("set_workspace_storage", "/w==")
+
+
+class Answering(NoCaller):
+    """Keeps what is sent and gives the next answer, an exception by raising it."""
+
+    def __init__(self, *answers):
+        self.sent: list[dict[str, Any]] = []
+        self.answers = list(answers)
+
+    async def call(self, action, data, seconds):
+        self.sent.append({"action": str(action), **data})
+        answer = self.answers.pop(0) if self.answers else {"result": {}}
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_a_result_is_appended_as_the_wire_has_it():
+    event = {"run_id": "r2", "sequence": 4, "type": "processor.log"}
+    host = Answering(event)
+    added = await HostApi("r", host).run_append_result(results.log("hi"), "r2")
+    assert (added.sequence, added.type) == (4, "processor.log")
+    (sent,) = host.sent
+    assert sent["target_run_id"] == "r2"
+    assert sent["result"] == {
+        "run_id": "r2",
+        "type": "processor.log",
+        "data": {"text": "hi", "level": "info"},
+        "usage": None,
+    }
+
+
+async def test_a_growing_reply_is_sent_whole_and_finished_once():
+    host = Answering()
+    async with HostApi("r", host).reply_stream() as reply:
+        await reply.update("a")
+        await reply.update("ab")
+    assert [(item["operation"], item["text"]) for item in host.sent] == [
+        ("update", "a"),
+        ("update", "ab"),
+        ("finish", "ab"),
+    ]
+    assert len({item["stream_id"] for item in host.sent}) == 1
+    with pytest.raises(ValueError, match="ended"):
+        await reply.update("abc")
+
+
+async def test_a_reply_that_breaks_off_is_aborted_and_tells_its_reason():
+    host = Answering({"result": {}}, HostCallError("unavailable", "gone"))
+    with pytest.raises(LookupError):  # not the abort's own failure
+        async with HostApi("r", host).reply_stream() as reply:
+            await reply.update("a")
+            raise LookupError
+    assert host.sent[-1]["operation"] == "abort"
+
+
+async def test_a_reply_over_its_limit_is_not_sent():
+    host = Answering()
+    with pytest.raises(ValueError, match="200000"):
+        async with HostApi("r", host).reply_stream() as reply:
+            await reply.update("a" * 200_001)
+    assert [item["operation"] for item in host.sent] == ["abort"]
+
+
+async def test_steering_is_read_as_what_people_wrote():
+    item = {
+        "claimed_run_id": "r",
+        "event": {"event_id": "e", "event_type": "message.received", "source": "t"},
+        "input": {"text": "", "contents": [{"type": "text", "text": "stop that"}]},
+    }
+    (added,) = await HostApi("r", Answering({"items": [item]})).steering_pull()
+    assert added.text == "stop that"
+
+
+async def test_a_tool_can_be_told_to_a_model():
+    tool = {"name": "t", "description": "finds", "parameters": None}
+    detail = await HostApi("r", Answering({"tool": tool})).get_tool_detail("t")
+    assert detail.as_function() == {
+        "name": "t",
+        "human_desc": "finds",
+        "description": "finds",
+        "parameters": {"type": "object", "properties": {}},
+    }
+
+
+async def test_a_passage_of_knowledge_has_its_text():
+    hit = {"id": "1", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}
+    host = Answering({"results": [hit]})
+    (found,) = await HostApi("r", host).retrieve_knowledge("kb", "q", top_k=1)
+    assert found.text == "a"
 
 
 async def test_a_file_is_read_part_by_part():
@@ -273,17 +297,6 @@ async def test_a_lost_connection_fails_the_call(side):
     await call(side, "state_get", "k")
     await side.socket.close()
     assert await asyncio.wait_for(sample_runners.ended.get(), 5) == "runtime_error"
-
-
-class NoCaller:
-    """Fails the test when anything is sent."""
-
-    async def call(self, action, data, seconds):
-        pytest.fail(f"{action} was sent")
-
-    async def stream(self, action, data, seconds):
-        await self.call(action, data, seconds)
-        yield {}
 
 
 async def test_no_call_is_made_after_the_deadline():

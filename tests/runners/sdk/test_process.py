@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import serve
 
 from runners.sdk.host import Settings
 from runners.sdk.loading import SHIPPED, group, load_runners, select
@@ -151,6 +153,37 @@ def test_the_environment_names_url_key_and_runners(tmp_path):
 def test_without_a_url_it_connects_to_the_local_host():
     settings = Settings.from_environment({"PLUGIN_DEBUG_KEY": "k", "PORT": "9"})
     assert settings.url == "ws://127.0.0.1:9/ws/plugin/"
+
+
+def test_it_finds_the_host_that_runs_on_the_same_data(tmp_path):
+    environment = {"PLUGIN_DEBUG_KEY": "k", "LANGBOT_DATA_DIR": str(tmp_path)}
+    usual = Settings.from_environment(environment)
+    assert usual.url == "ws://127.0.0.1:8000/ws/plugin/"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "web.url").write_text("http://127.0.0.1:8123\n")
+    found = Settings.from_environment(environment)
+    assert found.url == "ws://127.0.0.1:8123/ws/plugin/"
+    asked = Settings.from_environment({**environment, "PORT": "9"})
+    assert asked.url == "ws://127.0.0.1:9/ws/plugin/"
+
+
+async def test_a_refused_token_is_named(start):
+    def refuse(connection, request):
+        return connection.respond(HTTPStatus.FORBIDDEN, "")
+
+    async def unreached(connection):
+        raise AssertionError
+
+    async with serve(unreached, "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        url = f"ws://127.0.0.1:{port}/ws/plugin/"
+        variables = {"DEBUG_RUNTIME_WS_URL": url, "PLUGIN_DEBUG_KEY": "wrong"}
+        process = await start(**variables)
+        async with asyncio.timeout(20):
+            async for line in process.stderr:
+                if b"plugin not connected" in line:
+                    break
+    assert b"the plugin token was refused" in line
 
 
 def test_a_second_class_for_a_runner_id_is_refused(caplog):

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from langbot.core.audit import command_author
 from langbot.core.models import Workspace
-from langbot.core.tokens import issue_api_token
+from langbot.core.tokens import SCOPES, issue_api_token
 
 
 class Command(BaseCommand):
@@ -19,7 +19,9 @@ class Command(BaseCommand):
         parser.add_argument("user", metavar="USER", help="user name")
         parser.add_argument("--workspace", default="default", help="its slug")
         parser.add_argument("--label", default="command line")
-        parser.add_argument("--scope", nargs="+", default=[], help="default: all")
+        parser.add_argument(
+            "--scope", nargs="+", choices=SCOPES, default=[], help="default: all"
+        )
         parser.add_argument("--days", type=int, help="days until it expires")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -30,6 +32,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {options['user']}.")
         workspace = find_workspace(options["workspace"])
         days = options["days"]
+        if days is not None and days < 1:
+            raise CommandError("--days must be 1 or more.")
         _, token = issue_api_token(
             user,
             workspace,

@@ -25,6 +25,11 @@ class Command(BaseCommand):
             default=[],
             help="may register this plugin (* any); without: the first it registers",
         )
+        parser.add_argument(
+            "--control-plane",
+            action="store_true",
+            help="may take, end and cancel runs of its workspace (remote runtimes)",
+        )
         place = parser.add_mutually_exclusive_group()
         place.add_argument("--workspace", default="default", help="its slug")
         place.add_argument(
@@ -39,7 +44,10 @@ class Command(BaseCommand):
         workspace = None if everywhere else find_workspace(options["workspace"])
         with transaction.atomic():
             row, token = create_plugin_token(
-                options["name"], workspace=workspace, plugins=options["plugin"]
+                options["name"],
+                workspace=workspace,
+                plugins=options["plugin"],
+                control_plane=options["control_plane"],
             )
             record_change(command_author("createplugintoken"), row, {})
         self.stdout.write(token)

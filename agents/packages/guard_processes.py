@@ -1,0 +1,74 @@
+"""Ending every process of a package, also those that left its process group (LB-163).
+
+Each process carries in its environment which package it belongs to, and hands that to
+whatever it starts. So those of a supervisor that was killed are found again, and none
+runs twice.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from agents.packages.guard_environment import MARKER
+
+_PROC: Final = Path("/proc")
+_KILL_SECONDS: Final = 5.0
+
+
+def end_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Send a signal to a process and all of its group; it leads one of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def marked_processes(marker: str) -> list[int]:
+    """Return the processes whose marker begins with this one, ours excepted."""
+    wanted = f"{MARKER}={marker}"
+    found = _from_proc(wanted) if _PROC.is_dir() else _from_ps(wanted)
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def end_marked(marker: str) -> int:
+    """Kill the processes of a marker until none is left; returns how many were.
+
+    Raises TimeoutError when one does not go within 5 s.
+    """
+    ended: set[int] = set()
+    deadline = time.monotonic() + _KILL_SECONDS
+    while pids := marked_processes(marker):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        ended.update(pids)
+        if time.monotonic() > deadline:
+            message = f"processes of {marker} do not end: {pids}"
+            raise TimeoutError(message)
+        time.sleep(0.01)  # the kernel takes a moment; what they started comes next
+    return len(ended)
+
+
+def _from_proc(wanted: str) -> list[int]:
+    prefix, found = wanted.encode(), []
+    for folder in _PROC.iterdir():
+        if not folder.name.isdigit():
+            continue
+        # It ended meanwhile, or belongs to somebody else.
+        with contextlib.suppress(OSError):
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if any(variable.startswith(prefix) for variable in variables):
+                found.append(int(folder.name))
+    return found
+
+
+def _from_ps(wanted: str) -> list[int]:
+    """Ask `ps`, which shows the environments of one's own processes."""
+    command = ["ps", "axeww", "-o", "pid=,command="]
+    shown = subprocess.run(  # noqa: S603 - our own command line
+        command, check=False, capture_output=True, text=True, errors="replace"
+    )
+    lines = (line.strip().partition(" ") for line in shown.stdout.splitlines())
+    return [int(pid) for pid, _, rest in lines if f" {wanted}" in rest]

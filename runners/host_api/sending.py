@@ -1,0 +1,90 @@
+"""send_message without a run: a plugin with the control plane has a bot say something.
+
+The message is a row of the outbox, so it is sent as any reply is: in order, with one
+key over all attempts. It goes to the conversation that runs write to as well
+(`runners.conversations`), but opens none: runs may, where their policy grants it. No
+event, transcript or journal has it, so that a call that comes again sends again.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from pydantic import Field
+
+from langbot.lib.conf import limits
+from langbot.lib.models import lock_rows
+from runners.choices import DeliveryStatus
+from runners.conversations import known_conversation
+from runners.host_api.calls import CallData, ConnectionCall
+from runners.host_api.information import find_bot_in, workspace_of
+from runners.ledger.outbox import target_of
+from runners.models import Conversation, Delivery
+from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.runtimes.callers import caller_of
+from runners.wakes import wake_deliveries
+
+_PARTS = 100  # of a message chain
+
+
+class SendRequest(CallData):
+    bot_uuid: str
+    target_type: str = ""
+    target_id: str = Field(min_length=1, max_length=200)
+    message_chain: list[dict[str, Any]] = Field(min_length=1, max_length=_PARTS)
+
+
+async def send_message(call: ConnectionCall) -> dict[str, Any]:
+    """Put a text into the outbox; returns its delivery's id as the result."""
+    workspace = workspace_of(call)
+    return await call.database(_send, call, workspace)
+
+
+@transaction.atomic
+def _send(call: ConnectionCall, workspace_id: int) -> dict[str, Any]:
+    caller_of(call.connection.connection_id, call.connection.plugin)
+    data = call.read(SendRequest)
+    text = _text(data.message_chain)
+    conversation = _conversation(workspace_id, data)
+    delivery = Delivery.objects.create(
+        workspace_id=workspace_id,
+        conversation=conversation,
+        bot_id=UUID(data.bot_uuid),
+        target=target_of(conversation),
+        payload={
+            "status": "",
+            "conversation": conversation.external_id,
+            "thread": conversation.thread,
+            "reply_target": {},
+            "text": text,
+            "artifacts": [],
+        },
+        status=DeliveryStatus.PENDING,
+        next_attempt_at=datetime.now(UTC),
+    )
+    wake_deliveries([delivery.pk])
+    return {"result": {"delivery_id": str(delivery.public_id)}}
+
+
+def _conversation(workspace_id: int, data: SendRequest) -> Conversation:
+    """Return where the bot has been written to, locked for its order; or not_found."""
+    bot = find_bot_in(workspace_id, data.bot_uuid)
+    known = known_conversation(workspace_id, bot.public_id, data.target_id)
+    if known is None or not bot.is_enabled:
+        message = "the bot has no conversation of this id"
+        raise ProtocolError(ErrorCode.NOT_FOUND, message)
+    return lock_rows(Conversation.objects.filter(pk=known))[0]
+
+
+def _text(chain: list[dict[str, Any]]) -> str:
+    """Return the words of a message chain; raises for anything but words."""
+    words = [part.get("text") for part in chain if part.get("type") == "Plain"]
+    if len(words) < len(chain) or not all(isinstance(one, str) for one in words):
+        message = "message_chain: only Plain components can be sent without a run"
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, message)
+    text = "".join(map(str, words)).strip()
+    if not text or len(text) > limits().follow_up_characters:
+        message = f"a message has 1 to {limits().follow_up_characters} characters"
+        raise ProtocolError(ErrorCode.TOO_LARGE, message)
+    return text

@@ -1,0 +1,60 @@
+"""Messages that reach a run while it works, instead of waiting for its end (LB-82).
+
+A follow-up of the run's conversation waits as a QueuedMessage. A runner that can be
+steered pulls it at a boundary of its turns: the message then belongs to the running
+turn and begins none of its own. What nobody pulls is promoted at the run's end, as
+ever; nothing is dropped.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from langbot.lib.models import lock_rows
+from runners.choices import QueuedStatus
+from runners.ledger.turns import append_transcripts, is_message, user_item
+from runners.models import AgentRun, Conversation, QueuedMessage
+
+PULLED_AT_MOST = 100  # LB-74, LB-83
+
+
+def claim_messages(run_id: int, maximum: int) -> dict[str, Any]:
+    """Give waiting messages to a run, in their order; returns `{"messages": [key]}`.
+
+    An effect for `journal.once`, which looks whether the run is running. A message for
+    another agent, and all that waits behind it, keeps its place: order holds.
+    """
+    run = AgentRun.objects.defer("snapshot").get(pk=run_id)
+    conversation = lock_rows(Conversation.objects.filter(pk=run.conversation_id))[0]
+    claimed = _steerable(run, maximum)
+    now = datetime.now(UTC)
+    QueuedMessage.objects.filter(pk__in=[message.pk for message in claimed]).update(
+        status=QueuedStatus.INJECTED, run=run, ended_at=now
+    )
+    items = [(conversation, user_item(message.event, run)) for message in claimed]
+    if items:
+        append_transcripts(items)
+    return {"messages": [message.pk for message in claimed]}
+
+
+def claimed_messages(keys: list[int]) -> list[QueuedMessage]:
+    """Return claimed messages with what is told of them, in the order of claiming."""
+    rows = QueuedMessage.objects.filter(pk__in=keys).select_related(
+        "event", "conversation__workspace", "run"
+    )
+    return list(rows.order_by("pk"))
+
+
+def _steerable(run: AgentRun, maximum: int) -> list[QueuedMessage]:
+    waiting = (
+        QueuedMessage.objects.waiting()
+        .filter(conversation=run.conversation_id)
+        .select_related("event")
+        .order_by("pk")[: min(maximum, PULLED_AT_MOST)]
+    )
+    found = []
+    for message in waiting:
+        same = message.agent_id == run.agent_id and message.dry_run == run.dry_run
+        if not same or not is_message(message.event):
+            break
+        found.append(message)
+    return found

@@ -1,0 +1,106 @@
+"""Whatever a package has started is ended with it."""
+
+import os
+import selectors
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from agents.packages.guard_environment import MARKER
+from agents.packages.guard_output import OutputGuard
+from agents.packages.guard_processes import (
+    _from_proc,
+    _from_ps,
+    end_marked,
+    marked_processes,
+)
+from agents.packages.processes import GuardedProcess
+
+# Starts a child that leaves the group, says both ids and waits.
+FAMILY = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+code = "import time; time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def family(tmp_path):
+    lines: list[str] = []
+    with selectors.DefaultSelector() as selector:
+        process = GuardedProcess(
+            command=[sys.executable, "-c", FAMILY],
+            folder=tmp_path,
+            environment={"PATH": os.environ["PATH"], MARKER: "test:run:1:"},
+            marker="test:run:1:",
+            output=OutputGuard(lines.append),
+            selector=selector,
+        )
+        process.start()
+        while not lines:
+            selector.select(1)
+            process.read()
+        yield process, [psutil.Process(int(pid)) for pid in lines[0].split()]
+        end_marked("test:run:1:")
+
+
+def test_a_stubborn_family_is_killed_with_those_that_left_the_group(family):
+    process, members = family
+    assert os.getpgid(members[0].pid) == members[0].pid
+    process.stop()
+    assert not process.has_ended()
+    process.kill_at = 1e-9  # its ten seconds are over
+    while not process.has_ended():
+        pass
+    assert process.exit_code == -9
+    psutil.wait_procs(members, 5)
+    assert not any(m.is_running() and m.status() != "zombie" for m in members)
+
+
+def test_leftovers_are_found_by_their_marker_alone(family):
+    process, members = family
+    pids = {member.pid for member in members}
+    assert set(marked_processes("test:run:1:")) == pids
+    assert marked_processes("test:run:11:") == []
+    assert end_marked("test:") == 2
+    assert process.has_ended()
+
+
+@pytest.mark.parametrize("find", [_from_proc, _from_ps])
+def test_both_ways_find_the_same(family, find):
+    _process, members = family
+    assert set(find(f"{MARKER}=test:run:1:")) == {member.pid for member in members}
+
+
+def test_a_process_dies_with_the_one_that_started_it(tmp_path):
+    parent = """
+import selectors, sys, os
+from agents.packages.guard_output import OutputGuard
+from agents.packages.processes import GuardedProcess
+code = "import time; time.sleep(600)"
+child = GuardedProcess([sys.executable, "-c", code], ".", {}, "m", OutputGuard(print),
+                       selectors.DefaultSelector())
+child.start()
+print(child.process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", parent],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+    )
+    assert done.stdout.strip(), done.stderr
+    pid = int(done.stdout)
+    try:
+        orphan = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    psutil.wait_procs([orphan], 5)
+    assert not orphan.is_running() or orphan.status() == "zombie"

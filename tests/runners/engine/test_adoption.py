@@ -1,0 +1,84 @@
+"""Which runs a worker takes over, and which cannot go on."""
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from runners.choices import RunStatus
+from runners.engine.adoption import Adoption, finish_stuck_cancels
+from runners.engine.engine import Engine
+from runners.ledger import claims
+from runners.models import AgentRun, RunEvent, TranscriptItem
+from tests.runners.admin_rows import make_run
+from tests.support import ledger
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@asynccontextmanager
+async def adopter():
+    """An engine that only looks for runs to take over, and falls silent at the end."""
+    engine = Engine()
+    engine.node = (await engine.database(claims.start_node, "adopter")).public_id
+    try:
+        yield Adoption(engine)
+    finally:
+        await engine.database(claims.stop_node, engine.node)
+        await engine.reader.stop()
+        await engine.outgoing.drain()
+        engine.writer.close()
+        engine.database.shutdown()
+
+
+async def adopt_twice():
+    """Two workers look, one after the other has fallen silent."""
+    for _worker in range(2):
+        async with adopter() as adoption:
+            await adoption._adopt()
+
+
+@pytest.mark.parametrize("sequence", [0, 3])
+async def test_a_run_that_was_never_frozen_ends(agent, sequence):
+    run = await sync_to_async(make_run)(
+        agent,
+        status=RunStatus.RUNNING,
+        node=uuid4(),
+        fencing_token=1,
+        last_runner_sequence=sequence,
+    )
+    await adopt_twice()
+    await sync_to_async(run.refresh_from_db)()
+    assert (run.status, run.error_code) == ("failed", "host_lost")
+    kinds = [event.type async for event in RunEvent.objects.filter(run=run)]
+    assert kinds.count("run.adopted") <= 1
+    assert kinds[-1] == "run.failed"
+
+
+async def test_a_run_of_a_remote_runtime_is_left_to_it(agent):
+    lease = datetime.now(UTC) + timedelta(minutes=1)
+    run = await sync_to_async(make_run)(
+        agent, status=RunStatus.RUNNING, node=uuid4(), claim_lease_expires_at=lease
+    )
+    await adopt_twice()
+    assert await AgentRun.objects.filter(pk=run.pk, node=run.node).aexists()
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "kept"), [({"delivery_policy": {}}, ["so far"]), ({"access": 7}, [])]
+)
+def test_a_cancel_that_its_worker_did_not_carry_out_keeps_what_was_said(
+    agent, snapshot, kept
+):
+    run = ledger.begin(make_run(agent, status=RunStatus.QUEUED))
+    ledger.write(run, "so ", "far", publish=False)
+    asked = datetime.now(UTC) - timedelta(minutes=1)
+    AgentRun.objects.update(cancel_requested_at=asked, snapshot=snapshot)
+    assert finish_stuck_cancels() == 1
+    run.refresh_from_db()
+    assert (run.status, run.error_code) == ("cancelled", "cancelled")
+    said = TranscriptItem.objects.filter(run=run, role="assistant")
+    assert [item.text for item in said] == kept
+    assert all(item.metadata == {"incomplete": True} for item in said)

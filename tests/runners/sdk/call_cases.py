@@ -1,0 +1,208 @@
+"""Host calls of the SDK: name, arguments, data on the wire, its reply, the result."""
+
+from typing import Any
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+MODEL_CALL: dict[str, Any] = {
+    "llm_model_uuid": "m1",
+    "messages": MESSAGES,
+    "funcs": [],
+    "extra_args": {},
+    "timeout": None,
+}
+RUN = {"run_id": "r2", "status": "completed"}
+RUN_ID = "RUN"
+"""Stands for the id of the calling run."""
+
+CALLS: list[tuple[Any, ...]] = [
+    ("state_get", ["k"], {"scope": "conversation", "key": "k"}, {"value": 1}, "1"),
+    ("state_get", ["k"], {"key": "k"}, {"value": None}, "None"),
+    (
+        "state_set",
+        ["k", [1], "actor"],
+        {"scope": "actor", "value": [1]},
+        {},
+        "None",
+    ),
+    ("state_delete", ["k"], {"key": "k"}, {"success": False}, "False"),
+    (
+        "state_list",
+        ["runner"],
+        {"scope": "runner", "prefix": None, "limit": 100},
+        {"keys": ["a"], "has_more": True},
+        "(['a'], True)",
+    ),
+    ("get_prompt", [], {}, {"prompt": MESSAGES}, repr(MESSAGES)),
+    ("run_get", ["r2"], {"target_run_id": "r2"}, RUN, None),
+    ("count_tokens", ["m1", MESSAGES], MODEL_CALL, {"tokens": 7}, "7"),
+    (
+        "invoke_llm",
+        ["m1", MESSAGES],
+        MODEL_CALL,
+        {"message": {"role": "assistant", "content": "yes"}, "usage": {"a": 1}},
+        None,
+    ),
+    ("history_page", [], {"limit": 50, "direction": "backward"}, {}, None),
+    (
+        "history_search",
+        ["天气"],
+        {
+            "query": "天气",
+            "filters": {"roles": [], "item_types": []},
+            "top_k": 10,
+        },
+        {"items": [], "total_count": 0, "query": "天气"},
+        None,
+    ),
+    (
+        "event_get",
+        ["e1"],
+        {"event_id": "e1"},
+        {"event_id": "e1", "event_type": "t", "source": "api"},
+        None,
+    ),
+    ("event_page", [], {"event_types": None, "limit": 50}, {}, None),
+    ("run_list", [], {"statuses": None, "conversation_id": None}, {}, None),
+    (
+        "run_events_page",
+        ["r2"],
+        {"target_run_id": "r2", "direction": "forward"},
+        {"items": [{"run_id": "r2", "sequence": 1, "type": "t"}]},
+        None,
+    ),
+    ("storage_get", ["k"], {"key": "k"}, {"value_base64": "dg=="}, "b'v'"),
+    ("storage_delete", ["k", "workspace"], {"key": "k"}, {}, "None"),
+    ("storage_keys", [], {}, {"keys": ["a", "b"]}, "['a', 'b']"),
+    (
+        "artifact_metadata",
+        ["f"],
+        {"artifact_id": "f"},
+        {"artifact_id": "f", "artifact_type": "file", "source": "runner"},
+        None,
+    ),
+    (
+        "artifact_read",
+        ["f"],
+        {"artifact_id": "f", "offset": 0, "limit": None},
+        {"artifact_id": "f", "content_base64": "dg=="},
+        None,
+    ),
+    (
+        "artifact_read_range",
+        ["f", 5],
+        {"offset": 5, "length": 65_536},
+        {"artifact_id": "f", "content_base64": "dg=="},
+        None,
+    ),
+    ("call", ["vendor_action", {"x": 1}], {"x": 1}, {"y": 2}, "{'y': 2}"),
+    ("run_cancel", ["r2", "late"], {"target_run_id": "r2"}, RUN, None),
+    ("run_finalize", [], {"target_run_id": RUN_ID, "status": None}, RUN, None),
+    (
+        "invoke_embedding",
+        ["m2", ["a", "b"]],
+        {"embedding_model_uuid": "m2", "texts": ["a", "b"]},
+        {"vectors": [[1, 0], [0.5, 2]]},
+        "[[1.0, 0.0], [0.5, 2.0]]",
+    ),
+    (
+        "invoke_rerank",
+        ["m3", "q", ["a"]],
+        {"query": "q", "documents": ["a"], "top_k": None, "extra_args": {}},
+        {"results": [{"index": 0, "relevance_score": 1}]},
+        "[RankedDocument(index=0, relevance_score=1.0)]",
+    ),
+    (
+        "get_tool_detail",
+        ["t"],
+        {"tool_name": "t"},
+        {"tool": {"name": "t", "description": None, "parameters": {}}},
+        "ToolDetail(name='t', description=None, parameters={})",
+    ),
+    (
+        "call_tool",
+        ["t", {"x": 1}],
+        {"tool_name": "t", "parameters": {"x": 1}},
+        {"result": {"y": [2]}},
+        "{'y': [2]}",
+    ),
+    ("call_tool", ["t"], {"parameters": {}}, {"result": None}, "None"),
+    (
+        "retrieve_knowledge",
+        ["kb", "q"],
+        {"kb_id": "kb", "query_text": "q", "top_k": 5, "filters": {}},
+        {"results": []},
+        "[]",
+    ),
+    (
+        "call_platform_api",
+        ["b1", "get_user", {"id": 3}],
+        {"bot_uuid": "b1", "action": "get_user", "params": {"id": 3}},
+        {"result": {"name": "Ada"}},
+        "{'name': 'Ada'}",
+    ),
+    (
+        "send_message",
+        ["b1", "person", "u1", [{"type": "Plain", "text": "hi"}]],
+        {
+            "bot_uuid": "b1",
+            "action": "send_message",
+            "params": {
+                "target_type": "person",
+                "target_id": "u1",
+                "message": [{"type": "Plain", "text": "hi"}],
+            },
+        },
+        {"result": {}},
+        "{}",
+    ),
+    (
+        "reply",
+        ["hi"],
+        {"tool_name": "event_reply", "parameters": {"text": "hi"}},
+        {"result": {}},
+        "{}",
+    ),
+    (
+        "reply",
+        [[{"type": "Plain", "text": "hi"}]],
+        {
+            "action": "send_message",
+            "context_tool": "event_reply",
+            "params": {
+                "message": [{"type": "Plain", "text": "hi"}],
+                "quote_origin": False,
+            },
+        },
+        {"result": {}},
+        "{}",
+    ),
+    ("reply_files", [["f"]], {"file_ids": ["f"]}, {"result": {}}, "{}"),
+    ("steering_pull", ["one"], {"mode": "one", "limit": None}, {"items": []}, "[]"),
+    ("get_box_status", [], {}, {"available": False, "enabled": False}, None),
+    ("list_boxes", [], {}, {"items": []}, "[]"),
+    (
+        "acquire_box",
+        ["k"],
+        {"reuse_key": "k", "options": {}},
+        {"id": "b", "status": "ready"},
+        "Box(id='b', status='ready')",
+    ),
+    ("bind_box", ["b"], {"box_id": "b"}, {"box_id": "b", "outbox": "/out"}, None),
+    (
+        "import_box_attachments",
+        [],
+        {"attachment_ids": None},
+        {"items": []},
+        "[]",
+    ),
+    (
+        "export_box_files",
+        [["/out/a"]],
+        {"paths": ["/out/a"]},
+        {
+            "items": [{"id": "f", "name": "a", "type": "file", "size": 1}],
+            "warning": "one was too large",
+        },
+        None,
+    ),
+]
