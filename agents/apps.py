@@ -21,8 +21,12 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents.registry.connections import purge_gone
+        from agents.retention import register_catalogue
         from langbot.core import retention
         from langbot.lib import sealed
 
-        retention.register("plugin connections", purge_gone)
+        retention.register(
+            "plugin connections", purge_gone, "langbot_agents.PluginConnection"
+        )
+        register_catalogue()
         sealed.register("langbot_agents.Agent", "runner_config", "$secret")

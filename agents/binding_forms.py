@@ -19,7 +19,12 @@ from langbot.core.conflicts import ConflictForm
 from langbot.lib.admin import dress
 from langbot.lib.forms import LinesField
 
-_LISTS = {"models": "only_models", "tools": "only_tools", "knowledge_bases": "only_kbs"}
+_LISTS = {
+    "models": "only_models",
+    "tools": "only_tools",
+    "agents": "only_agents",
+    "knowledge_bases": "only_kbs",
+}
 _FLAGS = ("plugin_storage", "workspace_storage", "artifacts")
 
 
@@ -103,6 +108,7 @@ class BindingPageForm(BindingForm):
             "own_delivery",
             "delivery_reply",
             "delivery_streaming",
+            "delivery_reasoning",
             "delivery_maximum",
             "delivery_ambiguous",
         ),
@@ -123,6 +129,7 @@ class BindingPageForm(BindingForm):
         choices=[
             ("models", gettext_lazy("all models")),
             ("tools", gettext_lazy("all tools")),
+            ("agents", gettext_lazy("all agents that it may ask")),
             ("knowledge_bases", gettext_lazy("all knowledge bases")),
             ("plugin_storage", gettext_lazy("storage of its plugin")),
             ("workspace_storage", gettext_lazy("storage of the workspace")),
@@ -139,6 +146,11 @@ class BindingPageForm(BindingForm):
         label=gettext_lazy("Only these tools"),
         required=False,
         help_text=gettext_lazy("One name per line; empty: those of the agent."),
+    )
+    only_agents = LinesField(
+        label=gettext_lazy("Only these agents"),
+        required=False,
+        help_text=gettext_lazy("One short name per line; empty: those of the agent."),
     )
     only_kbs = LinesField(
         label=gettext_lazy("Only these knowledge bases"),
@@ -163,6 +175,11 @@ class BindingPageForm(BindingForm):
     )
     delivery_streaming = forms.BooleanField(
         label=gettext_lazy("Stream replies"), required=False
+    )
+    delivery_reasoning = forms.BooleanField(
+        label=gettext_lazy("Show reasoning"),
+        required=False,
+        help_text=gettext_lazy("Never where the agent hides it."),
     )
     delivery_maximum = forms.IntegerField(
         label=gettext_lazy("Longest message"),
@@ -203,6 +220,7 @@ class BindingPageForm(BindingForm):
             "own_delivery": given is not None,
             "delivery_reply": delivery.reply,
             "delivery_streaming": delivery.streaming,
+            "delivery_reasoning": delivery.show_reasoning,
             "delivery_maximum": delivery.maximum_message_size,
             "delivery_ambiguous": delivery.ambiguous,
         }
@@ -252,6 +270,7 @@ class BindingPageForm(BindingForm):
         return {
             "reply": given["delivery_reply"],
             "streaming": given["delivery_streaming"],
+            "show_reasoning": given["delivery_reasoning"],
             "maximum_message_size": given["delivery_maximum"],
             "ambiguous": given["delivery_ambiguous"],
         }

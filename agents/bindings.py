@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from agents.choices import BindingScope
@@ -86,21 +86,26 @@ def may_tie(one: AgentBinding, two: AgentBinding) -> bool:
     )
 
 
-def lock_places(workspace_id: int | None = None) -> None:
-    """Wait for whoever changes bindings of a workspace, or of any; in a transaction.
+def lock_places(*workspace_ids: int) -> None:
+    """Wait for whoever changes bindings of these workspaces, or global ones.
 
-    The order of locks is workspaces, agents, bindings: who holds a row of an agent or
-    of a binding before it saves a binding has called this before.
+    Called in a transaction. The order of locks is workspaces, agents, bindings: who
+    holds a row of an agent or of a binding before it saves a binding has called this
+    before. Other workspaces do not wait: the oldest one's row stands for what is
+    global.
     """
-    workspaces = Workspace.objects.all()
-    if workspace_id is not None:
-        workspaces = workspaces.filter(pk=workspace_id)
-    lock_rows(workspaces)
+    lock_rows(Workspace.objects.filter(Q(pk__in=workspace_ids) | Q(pk__in=_oldest())))
 
 
 def _lock_scope(binding: AgentBinding) -> None:
-    is_global = binding.scope == BindingScope.GLOBAL  # it concerns all of them
-    lock_places(None if is_global else binding.agent.workspace_id)
+    if binding.scope == BindingScope.GLOBAL:  # its rivals are of any workspace
+        lock_places()
+    else:
+        lock_rows(Workspace.objects.filter(pk=binding.agent.workspace_id))
+
+
+def _oldest() -> QuerySet[Workspace, Any]:
+    return Workspace.objects.order_by("pk").values("pk")[:1]
 
 
 def _rivals(binding: AgentBinding) -> QuerySet[AgentBinding]:

@@ -9,6 +9,15 @@ class SessionScope(models.TextChoices):
     ACTOR = "actor", _("each person separately")
 
 
+class MultitaskStrategy(models.TextChoices):
+    """What a second message does while a run of its conversation is under way."""
+
+    ENQUEUE = "enqueue", _("wait for the answer before")
+    REJECT = "reject", _("be refused")
+    INTERRUPT = "interrupt", _("stop the answer before and keep what was said")
+    ROLLBACK = "rollback", _("stop the answer before and forget that turn")
+
+
 class BindingScope(models.TextChoices):
     """Where a binding applies, most specific first (`RANK` in matching)."""
 
@@ -58,3 +67,46 @@ class ProcessStatus(models.TextChoices):
     STOPPED = "stopped", _("stopped")
     RUNNING = "running", _("running")
     RESTARTING = "restarting", _("restarts soon")
+
+
+class UsageWindow(models.TextChoices):
+    """How long a quota counts; both begin at midnight UTC (AG-84)."""
+
+    DAILY = "daily", _("a day")
+    WEEKLY = "weekly", _("a week from Monday")
+
+
+class QuotaScope(models.TextChoices):
+    """Whose model calls a quota counts together."""
+
+    WORKSPACE = "workspace", _("the whole workspace")
+    AGENT = "agent", _("one agent")
+    USER = "user", _("each person, or one")
+    TIER = "tier", _("each person of a tier")
+
+
+class Tier(models.TextChoices):
+    """What a person's base limit is multiplied for, lowest first (AG-87)."""
+
+    FREE = "free", _("Free")
+    PRO = "pro", _("Pro")
+    BUSINESS = "business", _("Business")
+    ENTERPRISE = "enterprise", _("Enterprise")
+
+
+class CostSource(models.TextChoices):
+    """Who says what a model call cost."""
+
+    PROVIDER = "provider", _("the provider's answer")
+    PRICE = "price", _("tokens and price")
+    FREE = "free", _("costs nothing")
+    MISSING = "missing", _("cost unknown")
+
+
+class CallOutcome(models.TextChoices):
+    """How a model call ended."""
+
+    COMPLETED = "completed", _("answered")
+    CUT_OFF = "cut_off", _("cut off")
+    FAILED = "failed", _("failed")
+    LOST = "lost", _("lost with its worker")

@@ -12,6 +12,7 @@ from agents.choices import ModelKind
 from agents.config_secrets import is_sealed, mask_config
 from agents.models import Agent, default_event_types
 from agents.policies import (
+    REASON_CHARACTERS,
     ApprovalPolicy,
     DeliveryPolicy,
     ResourcePolicy,
@@ -132,6 +133,7 @@ class AgentForm(GrowingForm):
     POLICY_FIELDS: ClassVar[dict[str, tuple[str, str]]] = {
         "resource_models": ("resource_policy", "models"),
         "resource_tools": ("resource_policy", "tools"),
+        "resource_agents": ("resource_policy", "agents"),
         "resource_knowledge_bases": ("resource_policy", "knowledge_bases"),
         "resource_plugin_storage": ("resource_policy", "plugin_storage"),
         "resource_workspace_storage": ("resource_policy", "workspace_storage"),
@@ -141,6 +143,7 @@ class AgentForm(GrowingForm):
         "state_expire": ("state_policy", "expire_seconds"),
         "delivery_reply": ("delivery_policy", "reply"),
         "delivery_streaming": ("delivery_policy", "streaming"),
+        "delivery_reasoning": ("delivery_policy", "show_reasoning"),
         "delivery_maximum": ("delivery_policy", "maximum_message_size"),
         "delivery_ambiguous": ("delivery_policy", "ambiguous"),
         "approval_enabled": ("approval_policy", "enabled"),
@@ -148,6 +151,7 @@ class AgentForm(GrowingForm):
         "approval_allow": ("approval_policy", "allow"),
         "approval_ask": ("approval_policy", "ask"),
         "approval_deny": ("approval_policy", "deny"),
+        "approval_reason": ("approval_policy", "reason"),
     }
     POLICIES: ClassVar[dict[str, Any]] = {
         "resource_policy": ResourcePolicy,
@@ -170,6 +174,14 @@ class AgentForm(GrowingForm):
     )
     resource_tools = LinesField(
         label=_("Tools"), required=False, help_text=_("One name per line.")
+    )
+    resource_agents = LinesField(
+        label=_("Agents it may ask"),
+        required=False,
+        help_text=_(
+            "One short name per line. Each becomes a tool; what it does for this agent "
+            "it may do only as far as this agent may, so give this one its models too."
+        ),
     )
     resource_knowledge_bases = LinesField(
         label=_("Knowledge bases"), required=False, help_text=_("One id per line.")
@@ -196,6 +208,9 @@ class AgentForm(GrowingForm):
         _("Send replies"), _("Off: runs are recorded, nothing is sent.")
     )
     delivery_streaming = _yes(_("Stream replies"), _("Where the platform can."))
+    delivery_reasoning = _yes(
+        _("Show reasoning"), _("Off: only people who operate the agent see it.")
+    )
     delivery_maximum = forms.IntegerField(
         label=_("Longest message"),
         required=False,
@@ -210,14 +225,32 @@ class AgentForm(GrowingForm):
     approval_mode = forms.ChoiceField(
         label=_("Tools not listed below"),
         choices=[
-            ("default", _("ask for risky ones")),
+            ("default", _("ask a person")),
             ("dontAsk", _("refuse without asking")),
             ("bypass", _("run without asking")),
         ],
     )
-    approval_allow = LinesField(label=_("Always run"), required=False)
-    approval_ask = LinesField(label=_("Always ask"), required=False)
-    approval_deny = LinesField(label=_("Never run"), required=False)
+    approval_allow = LinesField(
+        label=_("Always run"),
+        required=False,
+        help_text=_("Names of tools, one per line; * stands for anything."),
+    )
+    approval_ask = LinesField(
+        label=_("Always ask"),
+        required=False,
+        help_text=_("Unless they are listed as always run."),
+    )
+    approval_deny = LinesField(
+        label=_("Never run"),
+        required=False,
+        help_text=_("This list comes first."),
+    )
+    approval_reason = forms.CharField(
+        label=_("What people are told"),
+        required=False,
+        max_length=REASON_CHARACTERS,
+        help_text=_("{tool} and {agent} stand for their names."),
+    )
 
     class Meta:
         model = Agent
@@ -231,11 +264,16 @@ class AgentForm(GrowingForm):
             "runner_id",
             "event_types",
             "session_scope",
+            "multitask_strategy",
         ]
         help_texts = {
             "slug": _("Its short name in addresses, in REST and in commands."),
             "session_scope": _(
                 "Who shares a history: everyone of a group, or each person apart."
+            ),
+            "multitask_strategy": _(
+                "What a message does that arrives while the agent still answers the "
+                "one before, in the same conversation."
             ),
         }
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 from pydantic import ValidationError as PolicyError
 
-from agents.choices import BindingScope, SessionScope
+from agents.choices import BindingScope, MultitaskStrategy, SessionScope
 from agents.packages.models import PackageProcess, PackageVersion
 from agents.policies import (
     ApprovalPolicy,
@@ -25,7 +25,9 @@ from agents.registry.models import (
     RunnerDescriptor,
 )
 from agents.resources.models import Model, ModelProvider
+from agents.resources.quotas import PersonTier, Quota, QuotaWindow
 from agents.resources.storage import PluginStorage
+from agents.resources.usage import ModelPrice, OpenModelCall, UsageRecord
 from langbot.core.models import Workspace
 from langbot.lib.models import (
     AppendOnlyModel,
@@ -83,6 +85,12 @@ class Agent(PublicModel, NaturalKeyModel):
         max_length=10,
         choices=SessionScope.choices,
         default=SessionScope.SHARED,
+    )
+    multitask_strategy = models.CharField(
+        _("second message"),
+        max_length=10,
+        choices=MultitaskStrategy.choices,
+        default=MultitaskStrategy.ENQUEUE,
     )
     version = models.PositiveIntegerField(_("version"), default=0, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -211,12 +219,18 @@ __all__ = [
     "AgentBinding",
     "AgentVersion",
     "Model",
+    "ModelPrice",
     "ModelProvider",
+    "OpenModelCall",
     "PackageProcess",
     "PackageVersion",
+    "PersonTier",
     "Plugin",
     "PluginConnection",
     "PluginStorage",
     "PluginToken",
+    "Quota",
+    "QuotaWindow",
     "RunnerDescriptor",
+    "UsageRecord",
 ]

@@ -52,6 +52,7 @@ CONTENT = (
     "approval_policy",
     "event_types",
     "session_scope",
+    "multitask_strategy",
 )  # and `runner_config`, masked
 
 
@@ -83,19 +84,18 @@ def save_agent(
             agent.archived_at = stored.archived_at  # a stale copy revives nobody
         agent.version = stored.version + 1 if stored else 1
         agent.save()
-        content = content_of(agent)
-        AgentVersion.objects.create(
-            agent=agent, number=agent.version, data=content, author=author[:200]
-        )
-        before, after = changes(content_of(stored) if stored else {}, content)
-        record_act(
-            author,
-            action or ("changed" if stored else "created"),
-            agent,
-            before=before,
-            after=after,
-        )
+        _keep_version(agent, stored, author, action)
     return agent
+
+
+def _keep_version(agent: Agent, stored: Agent | None, author: str, action: str) -> None:
+    content = content_of(agent)
+    AgentVersion.objects.create(
+        agent=agent, number=agent.version, data=content, author=author[:200]
+    )
+    before, after = changes(content_of(stored) if stored else {}, content)
+    done = action or ("changed" if stored else "created")
+    record_act(author, done, agent, before=before, after=after)
 
 
 def check_config(agent: Agent) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def restore_version(agent: Agent, number: int, *, author: str) -> Agent:
         restored = Agent.objects.get(pk=agent.pk)
         if restored.archived_at is not None:
             raise ValidationError(_("The agent is archived: restore the agent first."))
-        for name in (*CONTENT, "runner_config"):
-            setattr(restored, name, version.data[name])
+        for name, value in whole_content(version).items():
+            setattr(restored, name, value)
         return save_agent(restored, author=author, action=f"restored v{number}")
 
 
@@ -162,7 +162,7 @@ def unarchive_agent(agent: Agent, *, author: str = "") -> Agent:
     Raises ValidationError when one of its bindings would now tie with another's.
     """
     with transaction.atomic():
-        lock_places()  # its bindings are compared with others of any workspace
+        lock_places(agent.workspace_id)  # its bindings are compared with others
         stored = _lock(agent)
         if stored is not None and stored.archived_at is not None:
             latest = stored.versions.filter(number=stored.version).first()
@@ -214,8 +214,16 @@ def content_of(agent: Agent) -> dict[str, Any]:
     """Return what versions and the audit log keep of an agent, secrets masked."""
     content = {name: getattr(agent, name) for name in CONTENT}
     content["session_scope"] = str(agent.session_scope)
+    content["multitask_strategy"] = str(agent.multitask_strategy)
     content["runner_config"] = mask_config(agent.runner_config)
     return content
+
+
+def whole_content(version: AgentVersion) -> dict[str, Any]:
+    """Return a version's content; what came later than it is as new agents have it."""
+    fresh = Agent()
+    defaults = {name: getattr(fresh, name) for name in (*CONTENT, "runner_config")}
+    return {name: version.data.get(name, value) for name, value in defaults.items()}
 
 
 def _is_same(agent: Agent, stored: Agent) -> bool:

@@ -12,5 +12,7 @@ class ArtifactsConfig(AppConfig):
         from artifacts import store
         from langbot.core import retention
 
-        retention.register("artifacts", store.purge_expired)
-        retention.register("blobs without artifact", store.purge_orphans)
+        retention.register(
+            "artifacts", store.purge_due, "langbot_artifacts.Artifact", order=30
+        )
+        retention.register("blobs without artifact", store.purge_orphans, order=31)

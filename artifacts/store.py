@@ -14,6 +14,7 @@ from artifacts import blobs
 from artifacts.models import Artifact
 from langbot.core.audit import record_act, record_change, state_of
 from langbot.core.models import Workspace
+from langbot.core.retention import due_before, old_rows
 
 # A blob without a row may belong to a transaction that has not committed yet.
 ORPHAN_SECONDS = 3600.0
@@ -146,20 +147,36 @@ def open_artifact(artifact: Artifact) -> BinaryIO:
         raise ArtifactMissingError(str(artifact.public_id)) from None
 
 
+def purge_due() -> int:
+    """Remove expired rows, and those without an end that the workspace keeps no longer.
+
+    Their blobs go with them where nobody else uses them; returns the rows removed.
+    """
+    removed = purge_expired()
+    for workspace, before in due_before("file_days").items():
+        endless = Artifact.objects.filter(workspace=workspace, expires_at=None)
+        for keys in old_rows(endless, before):
+            removed += remove_rows(endless.filter(pk__in=keys))
+    return removed
+
+
 def purge_expired() -> int:
     """Remove expired rows and the blobs only they used; returns the rows removed."""
     removed = 0
-    while True:
-        expired = list(
-            Artifact.objects.filter(expires_at__lte=Now())
-            .order_by("pk")
-            .values_list("pk", "sha256")[:_BATCH]
-        )
-        if not expired:
-            return removed
-        chosen = Artifact.objects.filter(pk__in=[key for key, _ in expired])
-        removed += chosen.delete()[0]
-        _discard_unreferenced({digest for _, digest in expired if digest})
+    expired = Artifact.objects.filter(expires_at__lte=Now()).order_by("pk")
+    while keys := list(expired.values_list("pk", flat=True)[:_BATCH]):
+        removed += remove_rows(Artifact.objects.filter(pk__in=keys))
+    return removed
+
+
+def remove_rows(
+    rows: QuerySet[Artifact], unused_seconds: float = ORPHAN_SECONDS
+) -> int:
+    """Remove rows and the blobs only they used, if nobody wrote those for so long."""
+    found = list(rows.values_list("pk", "sha256"))
+    removed = Artifact.objects.filter(pk__in=[key for key, _ in found]).delete()[0]
+    _discard_unreferenced({digest for _, digest in found if digest}, unused_seconds)
+    return removed
 
 
 def purge_orphans() -> int:
@@ -174,10 +191,12 @@ def purge_orphans() -> int:
     return removed + _discard_unreferenced(batch)
 
 
-def _discard_unreferenced(digests: Iterable[str]) -> int:
+def _discard_unreferenced(
+    digests: Iterable[str], unused_seconds: float = ORPHAN_SECONDS
+) -> int:
     wanted = set(digests)
     used = Artifact.objects.filter(sha256__in=wanted).values_list("sha256", flat=True)
     return sum(
-        blobs.discard(digest, ORPHAN_SECONDS)
+        blobs.discard(digest, unused_seconds)
         for digest in wanted - set(used.distinct())
     )

@@ -46,10 +46,9 @@ def keep(  # noqa: PLR0913 - an artifact has this many independent facts (LB-92)
 
     Without a type it is `image` or `file`.
     """
-    is_image = arrived.mime_type.startswith("image/")
     artifact = Artifact(
         workspace=workspace,
-        type=type or ("image" if is_image else "file"),
+        type=type or ("image" if arrived.mime_type.startswith("image/") else "file"),
         mime_type=arrived.mime_type,
         name=name,
         size=arrived.size,

@@ -45,6 +45,18 @@ def _may_view(request: HttpRequest, names: Names) -> bool:
     return bool(_address(names)) and request.user.has_perm(f"{app}.view_{model}")
 
 
+def open_actions(request: HttpRequest) -> str:
+    """Return how many decisions wait for a person; empty for none. One short query."""
+    from runners.admin.overview_facts import facts_for
+    from runners.admin.waiting import waiting_count
+
+    match = request.resolver_match
+    if match is not None and match.view_name == "admin:index":
+        facts_for(request.user)  # which counts these with everything else
+    count, shown = waiting_count(request.user)
+    return shown if count else ""
+
+
 NAVIGATION: list[dict[str, Any]] = [
     {
         "items": [
@@ -59,11 +71,23 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": _("What happened?"),
         "items": [
             _page(_("Runs"), "play_circle", "langbot_runners", "agentrun"),
+            _page(_("Inbox"), "inbox", "langbot_runners", "pendingaction")
+            | {"badge": "langbot.admin_navigation.open_actions"},
             _page(_("Conversations"), "forum", "langbot_runners", "conversation"),
             _page(_("Events"), "bolt", "langbot_runners", "eventlog"),
             _page(_("Deliveries"), "outbox", "langbot_runners", "delivery"),
             _page(_("Waiting messages"), "queue", "langbot_runners", "queuedmessage"),
+            _page(_("Allowed tools"), "verified", "langbot_runners", "toolgrant"),
             _page(_("Artifacts"), "attach_file", "langbot_artifacts", "artifact"),
+        ],
+    },
+    {
+        "title": _("What does it cost?"),
+        "items": [
+            _page(_("Model calls"), "payments", "langbot_agents", "usagerecord"),
+            _page(_("Quotas"), "speed", "langbot_agents", "quota"),
+            _page(_("Spent so far"), "savings", "langbot_agents", "quotawindow"),
+            _page(_("Tiers of people"), "stairs", "langbot_agents", "persontier"),
         ],
     },
     {
@@ -96,6 +120,13 @@ NAVIGATION: list[dict[str, Any]] = [
             _page(_("Members"), "group", "langbot_core", "membership"),
             _page(_("API tokens"), "vpn_key", "langbot_core", "apitoken"),
             _page(_("Service accounts"), "smart_toy", "langbot_core", "serviceaccount"),
+            _page(_("Mails"), "mail", "langbot_core", "notification"),
+            _page(
+                _("Mail notifications"),
+                "notifications",
+                "langbot_core",
+                "notificationpreference",
+            ),
             _item(_("Users"), "person", _user_model),
             _page(_("Groups"), "groups", "auth", "group"),
             _page(_("Audit log"), "history", "langbot_core", "auditlog"),

@@ -18,6 +18,7 @@ def urls() -> list[URLPattern | URLResolver]:
     from agents.api.agents import AgentViewSet
     from agents.api.bindings import BindingViewSet
     from agents.api.catalogue import RunnerViewSet
+    from agents.api.usage import OWN, TOTALS, OwnUsageViewSet, UsageViewSet
     from artifacts.api.artifacts import ArtifactViewSet
     from langbot import schema  # noqa: F401  tells the schema about our tokens
     from langbot.core.api.accounts import ServiceAccountViewSet
@@ -25,11 +26,13 @@ def urls() -> list[URLPattern | URLResolver]:
     from langbot.core.api.audit import AuditViewSet
     from langbot.core.api.tokens import TokenViewSet
     from platforms.api.bots import BotViewSet
+    from runners.api.actions import ActionViewSet
     from runners.api.conversations import ConversationViewSet, QueuedViewSet
     from runners.api.deliveries import DeliveryViewSet
     from runners.api.events import EventViewSet
     from runners.api.runs import RunViewSet
     from runners.api.states import StateViewSet
+    from runners.api.steering import SteeringViewSet
 
     router = SimpleRouter(use_regex_path=False)
     router.register("agents", AgentViewSet, "agent")
@@ -40,6 +43,8 @@ def urls() -> list[URLPattern | URLResolver]:
     router.register("conversations", ConversationViewSet, "conversation")
     router.register("queued", QueuedViewSet, "queued")
     router.register("runs", RunViewSet, "run")
+    router.register("runs", SteeringViewSet, "run-steering")
+    router.register("actions", ActionViewSet, "action")
     router.register("artifacts", ArtifactViewSet, "artifact")
     router.register("deliveries", DeliveryViewSet, "delivery")
     router.register("state", StateViewSet, "state")
@@ -49,6 +54,8 @@ def urls() -> list[URLPattern | URLResolver]:
     return [
         *_document_urls(),
         path("apply/", ApplyViewSet.as_view(APPLY), name="apply"),
+        path("usage/", UsageViewSet.as_view(TOTALS), name="usage"),
+        path("usage/me/", OwnUsageViewSet.as_view(OWN), name="usage-me"),
         *router.urls,
     ]
 

@@ -203,7 +203,7 @@ def live_checks() -> list[CheckMessage]:
     """Check what only runs.
 
     E006 Redis, E007 the database, W005 its migrations, E008 the audit log's chain,
-    W006 entries that nobody seals, E009 secrets that no key can read.
+    W006 entries that nobody seals, E009 secrets that no key can read, W009 mail.
     """
     found: list[CheckMessage] = []
     try:
@@ -225,7 +225,20 @@ def live_checks() -> list[CheckMessage]:
         else:
             found += audit_checks()
             found += secret_checks()
+            found += mail_checks()
     return found
+
+
+def mail_checks() -> list[CheckMessage]:
+    """W009: people want to be told by mail, and none can leave."""
+    from langbot.core.notices import NotificationPreference
+    from langbot.core.notifications import is_configured
+
+    if is_configured() or not NotificationPreference.objects.exists():
+        return []
+    message = "No mail is set up: people who want notifications get none."
+    hint = "Set EMAIL_HOST and DEFAULT_FROM_EMAIL (docs/operations.md)."
+    return [Warning(message, hint=hint, id="langbot.W009")]
 
 
 def secret_checks() -> list[CheckMessage]:

@@ -72,6 +72,19 @@ class Environment(BaseModel):
     log_json: bool = Field(default=False, description="JSON lines on the console.")
     language_code: str = Field(default="en", description="en or zh-hans.")
     time_zone: str = Field(default="UTC", description="How the admin shows times.")
+    email_host: str = Field(
+        default="", description="SMTP server of notifications; empty: no mail."
+    )
+    email_port: int = Field(default=587, description="Its port.")
+    email_host_user: str = Field(default="", description="Its account, if any.")
+    email_host_password: str = Field(default="", description="Its password.")
+    email_use_tls: bool = Field(default=True, description="STARTTLS, as on port 587.")
+    email_use_ssl: bool = Field(
+        default=False, description="TLS from the first byte, as on port 465."
+    )
+    default_from_email: str = Field(
+        default="", description="Sender of mails; without one none are sent."
+    )
     openai_base_url: str = Field(
         default="", description="First-run model: an OpenAI-compatible endpoint."
     )

@@ -150,12 +150,17 @@ def _create_agents(workspace: Workspace) -> None:
         },
     )
     save_agent(assistant, author=AUTHOR)
+    _create_chat(echo)
+
+
+def _create_chat(agent: Agent) -> None:
+    """Make the web chat that an agent answers."""
     bot = Bot.objects.create(
-        workspace=workspace, slug=BOT, name=gettext("Web chat"), adapter="web"
+        workspace=agent.workspace, slug=BOT, name=gettext("Web chat"), adapter="web"
     )
     record_change(AUTHOR, bot, {})
     binding = AgentBinding(
-        agent=echo,
+        agent=agent,
         scope=BindingScope.BOT,
         scope_ref=bot.slug,
         event_pattern="message.received",

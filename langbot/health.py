@@ -1,18 +1,15 @@
 """`/healthz`: this process serves. `/readyz`: the host can do its work."""
 
 import logging
-from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.utils.log import log_response
 
 from agents.choices import ConnectionStatus
 from agents.models import PluginConnection
-from langbot.lib.conf import limits
 from langbot.lib.redis import FAILURES, node_alive, quick_client
 from runners.models import WorkerNode
 
@@ -90,10 +87,8 @@ def _redis() -> bool:
 
 
 def _workers() -> bool:
-    alive_since = Now() - timedelta(seconds=limits().node_dead_seconds)
-    nodes = WorkerNode.objects.filter(heartbeat_at__gt=alive_since, stopped_at=None)
     try:
-        return nodes.exists()
+        return WorkerNode.objects.alive().exists()
     except DatabaseError:
         return False
 

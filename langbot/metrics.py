@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from threading import Lock
+from typing import Any
 
 from django.db import Error
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -32,6 +34,7 @@ from langbot.core.models import ApiToken
 from langbot.core.rest import AUTHENTICATION
 from langbot.core.tokens import METRICS
 from langbot.lib.conf import conf
+from langbot.lib.rows import row_left_out
 from langbot.metrics_runs import RunsSeen
 from langbot.metrics_state import (
     deliveries_by_status,
@@ -40,6 +43,7 @@ from langbot.metrics_state import (
     waiting_messages,
     workers_alive,
 )
+from langbot.metrics_usage import UsageSeen
 
 # A series more per counter, of use to few.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library is untyped here
@@ -59,7 +63,18 @@ SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.3, 1, 3, 10),
     registry=REGISTRY,
 )
+LEFT_OUT = Counter(
+    "langbot_rows_left_out",
+    "Rows that this process could not show in a list.",
+    ["model"],
+    registry=REGISTRY,
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+@receiver(row_left_out, dispatch_uid="langbot.metrics")
+def _count_left_out(model: str, **_signal: Any) -> None:
+    LEFT_OUT.labels(model).inc()
 
 
 class MetricsMiddleware:
@@ -88,6 +103,7 @@ class StateCollector(Collector):
     def __init__(self) -> None:
         self._lock = Lock()
         self._runs = RunsSeen()
+        self._usage = UsageSeen()
         self._seen: list[Metric] = []
         self._seen_at = float("-inf")
 
@@ -110,7 +126,7 @@ class StateCollector(Collector):
         )
         version.add_metric([__version__], 1)
         try:
-            found = [*_gauges(), *self._runs.look()]
+            found = [*_gauges(), *self._runs.look(), *self._usage.look()]
         except Error:
             up.add_metric([], 0)
             return [version, up]

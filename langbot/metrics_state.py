@@ -2,15 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import TypeVar
 
 from django.db.models import Model, QuerySet
-from django.db.models.functions import Now
 
 from agents.choices import ConnectionStatus
 from agents.models import PluginConnection
-from langbot.lib.conf import limits
 from langbot.lib.redis import FAILURES, node_alive, quick_client
 from runners.choices import LIVE, DeliveryStatus, QueuedStatus
 from runners.models import AgentRun, Delivery, QueuedMessage, WorkerNode
@@ -47,8 +44,7 @@ def _by_status(rows: QuerySet[Row], statuses: Iterable[str]) -> dict[str, int]:
 
 def workers_alive() -> int:
     """Return the number of workers that were heard of lately."""
-    since = Now() - timedelta(seconds=limits().node_dead_seconds)
-    return WorkerNode.objects.filter(heartbeat_at__gt=since, stopped_at=None).count()
+    return WorkerNode.objects.alive().count()
 
 
 def plugin_connections() -> dict[str, int]:

@@ -20,7 +20,7 @@ from daphne import server as daphne_server  # first: it installs the asyncio rea
 from daphne.endpoints import build_endpoint_description_strings
 from twisted.internet import defer
 from twisted.internet import reactor as twisted_reactor
-from twisted.logger import globalLogBeginner
+from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 
 from langbot.backpressure import BodyQueue, Message, SocketQueue
 from langbot.connections import RequestFactory, SocketFactory, SocketProtocol
@@ -37,8 +37,16 @@ CLOSE_HANDSHAKE_SECONDS = 5
 Application = Callable[..., Coroutine[Any, Any, None]]
 
 
-def _discard(_event: Any) -> None:
-    """Drop a line of Twisted's own log."""
+def keep_failure(event: dict[str, Any]) -> None:
+    """Log what Twisted caught; the rest of its log is a line for every connection.
+
+    It catches whatever a protocol raises while it reads, and cuts that connection.
+    """
+    if event.get("log_level", LogLevel.info) < LogLevel.error:
+        return
+    failure = event.get("log_failure")
+    told = failure and (failure.type, failure.value, failure.getTracebackObject())
+    logger.error("A connection failed: %s", formatEvent(event), exc_info=told or None)
 
 
 class BackpressureServer(daphne_server.Server):  # type: ignore[misc]  # daphne is untyped
@@ -61,6 +69,19 @@ class BackpressureServer(daphne_server.Server):  # type: ignore[misc]  # daphne 
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain."""
+        self._make_factories()
+        observer: Any = keep_failure
+        globalLogBeginner.beginLoggingTo(
+            [observer], redirectStandardIO=False, discardBuffer=True
+        )
+        loop = reactor._asyncioEventloop
+        asyncio.set_event_loop(loop)
+        self._listen()
+        if not self.abort_start:
+            self._watch(loop)
+            reactor.run(installSignalHandlers=False)
+
+    def _make_factories(self) -> None:
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = RequestFactory(self)
         self.ws_factory = SocketFactory(self, server=self.server_name)
@@ -75,21 +96,13 @@ class BackpressureServer(daphne_server.Server):  # type: ignore[misc]  # daphne 
             utf8validateIncoming=False,  # decoding validates; twice costs 1 to 4 µs
             perMessageCompressionAccept=lambda offers: None,
         )
-        no_observer: Any = _discard
-        globalLogBeginner.beginLoggingTo(
-            [no_observer], redirectStandardIO=False, discardBuffer=True
-        )
-        loop = reactor._asyncioEventloop
-        asyncio.set_event_loop(loop)
-        self._listen()
-        if self.abort_start:
-            return
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self.begin_drain)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
-        reactor.run(installSignalHandlers=False)
 
     def _listen(self) -> None:
         for description in self.endpoints:

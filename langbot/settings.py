@@ -188,6 +188,21 @@ UNFOLD = {
     "COLORS": {"primary": {"500": "oklch(66% .24 304)"}},
 }
 
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if ENV.email_host
+    else "django.core.mail.backends.dummy.EmailBackend"
+)
+EMAIL_HOST, EMAIL_PORT = ENV.email_host, ENV.email_port
+EMAIL_HOST_USER = ENV.email_host_user
+EMAIL_HOST_PASSWORD = ENV.email_host_password
+# One of the two: a server that speaks TLS at once knows no STARTTLS.
+EMAIL_USE_SSL = ENV.email_use_ssl
+EMAIL_USE_TLS = ENV.email_use_tls and not ENV.email_use_ssl
+EMAIL_TIMEOUT = 10
+if ENV.default_from_email:
+    DEFAULT_FROM_EMAIL = ENV.default_from_email
+
 LANGBOT = {
     "CELERY_APP": "langbot.celery.app",
     "REDIS_URL": REDIS_URL,

@@ -9,17 +9,20 @@ from uuid import UUID
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from langbot.lib.db import DATABASE_FAILURES, DatabaseExecutor
-from platforms.chat import visits
+from platforms.chat import cards, visits
 from platforms.chat.frames import (
+    Answer,
     Auth,
     FrameError,
     Interrupt,
     Message,
+    Regenerate,
+    Withdraw,
     read_frame,
     write_frame,
 )
 from platforms.chat.visits import ChatError, Turn, Visit
-from runners.choices import ENDS
+from runners.choices import ENDS, EventType
 from runners.errors import AdmissionError
 from runners.live import follow
 
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.5
+_WATCH_SECONDS = 2.0
+_OF_CARDS = frozenset({EventType.ACTION_REQUESTED, EventType.ACTION_RESOLVED})
 database = DatabaseExecutor("chat")
 
 
@@ -39,6 +44,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self.slug = self.scope["url_route"]["kwargs"]["slug"]
         self._follower: asyncio.Task[None] | None = None
+        self._cards: list[dict[str, Any]] = []  # as the client has them
+        self._look_at_cards = False
+        self._watcher: asyncio.Task[None] | None = None
         self._look_again = False
         self._read: dict[str, int] = {}  # run id -> last seq the client has
         self._position = 0  # key of the last run that was streamed to its end
@@ -48,9 +56,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.accept()
 
     async def disconnect(self, code: int) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
+        tasks = [task for task in (self._follower, self._watcher) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
@@ -65,6 +75,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._open(frame)
             elif isinstance(frame, Interrupt):
                 await self._stop()
+            elif isinstance(frame, Withdraw):
+                await self._withdraw(frame)
+            elif isinstance(frame, Answer):
+                await self._answer(frame)
+            elif isinstance(frame, Regenerate):
+                await self._regenerate(frame)
         except (FrameError, ChatError, AdmissionError) as error:
             await self._fail(error.code, str(error), client_key)
         except DATABASE_FAILURES as error:
@@ -90,6 +106,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._tell("auth_ok", token=visit.token())
         await self._tell("history", **await database(visits.history, visit))
         self._follow()
+        self._watch()
 
     async def _say(self, frame: Message) -> None:
         if self.visit is None:
@@ -100,8 +117,56 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._tell("accepted", client_key=key, **answer)
         self._follow()
 
+    async def _regenerate(self, frame: Regenerate) -> None:
+        visit = self._visit()
+        await database(visits.regenerate_reply, visit, frame.message_id)
+        history = await database(visits.history, visit)
+        await self._tell("history", anew=True, **history)
+        self._follow()
+
     async def _stop(self) -> None:
         await self._tell("stopped", stopped=await database(visits.stop, self._visit()))
+
+    async def _withdraw(self, frame: Withdraw) -> None:
+        answer = await database(visits.withdraw, self._visit(), frame.message_id)
+        await self._tell("withdrawn", **answer)
+
+    async def _answer(self, frame: Answer) -> None:
+        visit = self._visit()
+        try:
+            await database(cards.answer, visit, frame.action_id, frame.values)
+        finally:
+            self._watch()
+        self._follow()
+
+    def _watch(self) -> None:
+        """Make sure that the visitor sees what waits for a person, as it is."""
+        self._look_at_cards = True
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch_cards())
+            self._watcher.add_done_callback(_log_defect)
+
+    async def _watch_cards(self) -> None:
+        """Tell the state of the cards, and each change while one is open.
+
+        They are decided elsewhere too, and an answer begins a run that nobody here
+        asked for.
+        """
+        visit, shown = self._visit(), self._cards
+        while True:
+            self._look_at_cards = False
+            try:
+                shown = await database(cards.cards_of, visit)
+            except DATABASE_FAILURES as error:
+                logger.warning("chat cards failed: %s", type(error).__name__)
+            if shown != self._cards:
+                self._cards = shown
+                await self._tell("cards", items=shown)
+                self._follow()
+            if any(card["status"] == "open" for card in shown):
+                await asyncio.sleep(_WATCH_SECONDS)
+            elif not self._look_at_cards:
+                return
 
     def _visit(self) -> Visit:
         if self.visit is None:
@@ -152,6 +217,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
                     await self._tell("heartbeat")
                     continue
                 self._read[str(run_id)] = event["seq"]
+                if event["type"] in _OF_CARDS:
+                    self._watch()
                 shown = visits.shown_event(event)
                 if shown is not None:
                     await self._tell("agent_event", **shown)

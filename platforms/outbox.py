@@ -22,6 +22,7 @@ from langbot.lib.secrets import SecretUnreadableError
 from platforms.adapters import registry
 from platforms.adapters.base import AdapterError, SendResult
 from platforms.adapters.registry import UnknownAdapterError
+from platforms.asking import with_link
 from platforms.models import Bot
 from runners.choices import DeliveryStatus
 from runners.models import Delivery
@@ -212,6 +213,7 @@ def original_message(delivery: Delivery) -> str:
 def _send(bot: Bot, delivery: Delivery, original: str) -> Outcome:
     try:
         adapter = registry.get(bot.adapter)
+        delivery.payload = with_link(delivery.payload)
         if original and adapter.supports_edit:
             result = adapter.edit(bot, original, delivery)
         else:

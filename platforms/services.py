@@ -71,21 +71,29 @@ def save_bot(
     with transaction.atomic():
         stored = _lock(bot)
         given = _wanted(bot, stored, settings)
-        if secrets_later and stored is not None and stored.adapter == bot.adapter:
+        if secrets_later and stored and stored.adapter == bot.adapter:
             given = {**_masks(stored), **given}
         _set_settings(bot, stored, given, secrets_later=secrets_later)
-        bot.full_clean()
-        check_secrets(author, _secrets(stored) if stored else {}, _secrets(bot))
+        _check(bot, stored, author)
         if stored is not None and _everything(bot) == _everything(stored):
             return stored
         if stored is not None:
             bot.archived_at = stored.archived_at  # a stale copy revives nobody
             _move_bindings(stored, bot.slug, author)
         bot.save()
-        before, after = changes(content_of(stored) if stored else {}, content_of(bot))
-        action = "changed" if stored else "created"
-        record_act(author, action, bot, before=before, after=after)
+        _record(bot, stored, author)
     return bot
+
+
+def _record(bot: Bot, stored: Bot | None, author: str) -> None:
+    before, after = changes(content_of(stored) if stored else {}, content_of(bot))
+    action = "changed" if stored else "created"
+    record_act(author, action, bot, before=before, after=after)
+
+
+def _check(bot: Bot, stored: Bot | None, author: str) -> None:
+    bot.full_clean()
+    check_secrets(author, _secrets(stored) if stored else {}, _secrets(bot))
 
 
 def remove_bot(bot: Bot, *, author: str) -> bool:

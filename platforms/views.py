@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -17,6 +18,7 @@ from langbot.problems import Problem, as_problem, problem_page
 from platforms import throttle
 from platforms.adapters import registry
 from platforms.adapters.base import AdapterError, PlatformRequest
+from platforms.chat.cards import may_decide
 from platforms.chat.strings import chat_strings
 from platforms.intake import receive
 from platforms.models import Bot
@@ -31,8 +33,10 @@ _STATUS = {
     "not_found": HTTPStatus.NOT_FOUND,
     "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
     "input_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "agent_unavailable": HTTPStatus.CONFLICT,
+    "conversation_busy": HTTPStatus.CONFLICT,
 }
 _QUEUE_SECONDS = 10  # a turn is likely over by then
 
@@ -64,11 +68,23 @@ def chat_page(request: HttpRequest, slug: str) -> HttpResponse:
         "storage": f"langbot-chat-{bot.public_id}",
         "maximum": limits().follow_up_characters,
         "strings": chat_strings(),
+        "decides": _decides(request, bot),
     }
     title = str(bot.config.get("title") or bot.name)
     greeting = str(bot.config.get("greeting") or "")
     context = {"page": page, "title": title, "greeting": greeting}
     return render(request, "langbot_chat/page.html", context)
+
+
+def _decides(request: HttpRequest, bot: Bot) -> dict[str, str] | None:
+    """Return what a page needs whose reader may approve tool calls; None for others.
+
+    Visitors without a session cost no query and get no cookie.
+    """
+    if not may_decide(request.user, bot):
+        return None
+    there = f"{_prefix(request, bot)}chat/{bot.slug}/actions/"
+    return {"address": there, "csrf": get_token(request)}
 
 
 def _prefix(request: HttpRequest, bot: Bot) -> str:

@@ -15,6 +15,8 @@ from agents.policies import DeliveryPolicy, ResourcePolicy, StatePolicy
 from agents.registry.config_schema import selected_bases, selected_models
 from agents.resources.catalogue import visible_models
 from agents.resources.knowledge import knowledge_engines
+from runners.agent_tools import is_agent_tool, tool_names
+from runners.client_tools import offered_tools
 from runners.grants import Grant, grant_bases, grant_tools
 from runners.platform_tools import REPLY_TOOL
 from runners.protocol.context import AvailableApis, Resources
@@ -73,13 +75,17 @@ def compute_access(
     workspace_id: int,
     *,
     has_conversation: bool = True,
+    metadata: Any = None,
 ) -> tuple[Access, Resources]:
-    """Return the rights of a run, and the resources its context lists."""
+    """Return the rights of a run, and the resources its context lists.
+
+    `metadata` is what the sender says; it may name tools that it executes itself.
+    """
     runner = descriptor if descriptor is not None else _NO_RUNNER
     wanted = _wanted(agent, runner, binding)
     state = _state(agent, binding)
     models = _models(wanted.models, workspace_id, runner.permissions.get("models", []))
-    tools, bases = _tools(wanted, runner, workspace_id)
+    tools, bases = _tools(wanted, runner, workspace_id, metadata)
     storage = runner.permissions.get("storage", [])
     access = Access(
         permissions=runner.permissions,
@@ -127,16 +133,20 @@ def _state(agent: Agent, binding: AgentBinding | None) -> StatePolicy:
 
 
 def _tools(
-    wanted: _Wanted, runner: RunnerDescriptor, workspace_id: int
+    wanted: _Wanted, runner: RunnerDescriptor, workspace_id: int, metadata: Any
 ) -> tuple[Grants, Grants]:
     """Return tools and knowledge bases; those of a host without any cost nothing."""
     permissions, capabilities = runner.permissions, runner.capabilities
     tools = grant_tools(
-        wanted.resources.tools,
+        [
+            *(name for name in wanted.resources.tools if not is_agent_tool(name)),
+            *tool_names(wanted.resources.agents),
+        ],
         workspace_id,
         permissions.get("tools", []),
         calls_tools=capabilities.get("tool_calling", False),
         replies=wanted.replies,
+        of_client=offered_tools(wanted.resources.client_tools, metadata),
     )
     retrieves = capabilities.get("knowledge_retrieval", False)
     bases = grant_bases(
@@ -164,11 +174,17 @@ def _listed(
 
 
 def delivery_policy(agent: Agent, binding: AgentBinding | None) -> DeliveryPolicy:
-    """Return how replies leave: the binding's policy replaces the agent's."""
+    """Return how replies leave: the binding's policy replaces the agent's.
+
+    What an agent hides, no binding shows.
+    """
+    own = DeliveryPolicy.model_validate(agent.delivery_policy)
     replaced = binding.delivery_policy if binding is not None else None
-    return DeliveryPolicy.model_validate(
-        replaced if replaced is not None else agent.delivery_policy
-    )
+    if replaced is None:
+        return own
+    policy = DeliveryPolicy.model_validate(replaced)
+    policy.show_reasoning &= own.show_reasoning
+    return policy
 
 
 def _models(

@@ -23,20 +23,24 @@ from langbot.lib.conf import limits
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedInsert, PreparedQuery
 from langbot.lib.redaction import redact
+from runners.busy import Place, is_busy, meet, place_at, place_for, repeated
 from runners.choices import ConversationKind, EventOutcome
 from runners.conversations import KEY_LENGTH, place_key
 from runners.errors import (
     AgentUnavailableError,
     EmptyMessageError,
     InputTooLargeError,
-    QueueFullError,
+    NotSteerableError,
 )
 from runners.follow_ups import count_follow_up
-from runners.ledger.turns import Turn, open_turn
+from runners.ledger.turns import Turn, open_turn, title_of
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
 from runners.resets import begin_anew, is_expired
 from runners.signals import tell_event_received
+from runners.spending import check_admission
 from runners.wakes import wake_runs
+
+MESSAGE = "message.received"
 
 # The agent that answers with its binding, or why nobody does.
 Answerer = tuple[Agent | None, AgentBinding | None, str]
@@ -76,6 +80,7 @@ class Incoming:
     dry_run: bool = False
     is_first: bool = False  # its id was made here just now: nobody can have sent it
     is_internal: bool = False  # said by code of ours: no rate of follow-ups (AG-08)
+    steers: AgentRun | None = None  # the one run that it is meant for
 
 
 @dataclass(slots=True)
@@ -89,6 +94,7 @@ class Admitted:
     message: QueuedMessage | None = None
     buffer_length: int = 0
     live_run: AgentRun | None = None
+    buffer_limit: int = 0
 
 
 def admit(incoming: Incoming) -> Admitted:
@@ -108,6 +114,7 @@ def admit(incoming: Incoming) -> Admitted:
     if known is not None:
         return known
     answerer = _responsible(incoming)
+    _check_budget(incoming, answerer[0])
     try:
         return _admit_counted(incoming, answerer)
     except IntegrityError:
@@ -117,13 +124,20 @@ def admit(incoming: Incoming) -> Admitted:
         return known
 
 
+def _check_budget(incoming: Incoming, agent: Agent | None) -> None:
+    """Raise BudgetUsedUpError; what nobody answers costs nothing."""
+    if agent is not None:
+        bot_id = incoming.bot.public_id if incoming.bot else None
+        check_admission(incoming.workspace.pk, agent.pk, bot_id, incoming.actor)
+
+
 def _says_nothing(incoming: Incoming) -> bool:
     """Whether it is a message with a text that is blank, and with nothing else.
 
     A message without any `text` is an event that brings its own data.
     """
     given = incoming.input
-    is_message = incoming.type == "message.received" and "text" in given
+    is_message = incoming.type == MESSAGE and "text" in given
     return is_message and not (given.get("contents") or given.get("attachments"))
 
 
@@ -162,10 +176,15 @@ _same_event = PreparedQuery(
 
 def _known(incoming: Incoming) -> Admitted | None:
     event = _same_event.first(incoming.workspace.pk, incoming.source, incoming.event_id)
-    if event is None:
-        return None
-    message = QueuedMessage.objects.filter(event=event).first()
+    return None if event is None else _duplicate(event)
+
+
+def _duplicate(event: EventLog) -> Admitted:
+    """Return what became of an event; its run may have been begun by another one."""
+    message = QueuedMessage.objects.filter(event=event).select_related("run").first()
     run = event.runs.order_by("-attempt").first()
+    if run is None and message is not None:
+        run = message.run
     return Admitted("duplicate", event, event.conversation, run, message)
 
 
@@ -216,11 +235,10 @@ def _admit_new(
         event = _log_event(incoming, None, EventOutcome.IGNORED, reason)
         return Admitted("ignored", event)
     conversation, is_new = _locked_conversation(incoming, agent)
-    if not is_new and _is_busy(conversation):
-        waiting = _check_queue(conversation)
-        if not may_queue:
-            return None
-        return _enqueue(incoming, conversation, agent, binding, waiting)
+    if not is_new and is_busy(conversation):
+        return _follow_up(incoming, conversation, agent, binding, may_queue=may_queue)
+    if incoming.steers is not None:
+        raise NotSteerableError
     silence = expire_seconds(
         agent.state_policy, binding.state_policy if binding is not None else None
     )
@@ -232,54 +250,52 @@ def _admit_new(
     return Admitted("started", event, conversation, run)
 
 
-_live_of = PreparedQuery(
-    lambda conversation: (
-        AgentRun.objects.live()
-        .filter(conversation=conversation)
-        .defer("snapshot")
-        .order_by()[:1]
-    ),
-    BigIntegerField(),
-)
-_waiting_in = PreparedQuery(
-    lambda conversation: (
-        QueuedMessage.objects.waiting()
-        .filter(conversation=conversation)
-        .values_list("pk")
-    ),
-    BigIntegerField(),
-)
-
-
-def _is_busy(conversation: Conversation) -> bool:
-    return bool(_live_of(conversation.pk) or _waiting_in(conversation.pk))
-
-
-def _check_queue(conversation: Conversation) -> int:
-    """Return how many messages wait; raises QueueFullError."""
-    waiting = len(_waiting_in(conversation.pk))
-    if waiting >= limits().follow_ups:
-        raise QueueFullError(waiting, limits().follow_ups)
-    return waiting
-
-
-def _enqueue(
+def _follow_up(
     incoming: Incoming,
     conversation: Conversation,
     agent: Agent,
     binding: AgentBinding | None,
-    waiting: int,
+    *,
+    may_queue: bool,
+) -> Admitted | None:
+    """Do what the agent does with a message that meets others (`runners.busy`)."""
+    known = None
+    if incoming.is_first and incoming.type == MESSAGE:
+        known = repeated(conversation, incoming.input, incoming.actor)
+    if known is not None:
+        return _duplicate(known)
+    if incoming.steers is not None:
+        place = place_at(conversation, incoming.steers)
+    else:
+        is_message = incoming.type == MESSAGE
+        place = place_for(
+            conversation, agent, is_message=is_message, dry_run=incoming.dry_run
+        )
+    answerer = agent, binding
+    return _wait_at(place, incoming, conversation, answerer) if may_queue else None
+
+
+def _wait_at(
+    place: Place,
+    incoming: Incoming,
+    conversation: Conversation,
+    answerer: tuple[Agent, AgentBinding | None],
 ) -> Admitted:
     event = _log_event(incoming, conversation, EventOutcome.QUEUED)
     message = QueuedMessage.objects.create(
         conversation=conversation,
         event=event,
-        agent=agent,
-        binding=binding,
+        agent=answerer[0],
+        binding=answerer[1],
         dry_run=incoming.dry_run,
+        mode=place.mode,
+        meets=place.live.pk if place.live is not None else None,
     )
-    live = _live_of.first(conversation.pk)
-    return Admitted("queued", event, conversation, None, message, waiting + 1, live)
+    run = meet(message, place)
+    status = "queued" if run is None else "started"
+    admitted = Admitted(status, event, conversation, run, message, place.waiting + 1)
+    admitted.live_run, admitted.buffer_limit = place.live, place.maximum
+    return admitted
 
 
 _locked_by_id = PreparedQuery(
@@ -319,7 +335,7 @@ def _new_conversation(incoming: Incoming, agent: Agent, key: str) -> Conversatio
         external_id=incoming.external_conversation[:200],
         thread=incoming.thread[:200],
         actor_id=_session_actor(incoming, agent)[:200],
-        title=str(incoming.input.get("text") or "")[:80],
+        title=title_of(incoming.input),
     )
 
 

@@ -33,7 +33,7 @@ def answer_for(admitted: Admitted) -> dict[str, Any]:
         live = admitted.live_run
         answer |= {
             "buffer_length": admitted.buffer_length,
-            "max_buffer_length": limits().follow_ups,
+            "max_buffer_length": admitted.buffer_limit or limits().follow_ups,
             "turn_in_flight": str(live.public_id) if live else None,
         }
     if admitted.status == "ignored":
@@ -55,7 +55,8 @@ def reply_of(run_id: UUID) -> dict[str, Any] | None:
     run = AgentRun.objects.filter(public_id=run_id).first()
     if run is None or not run.is_terminal:
         return None
-    items = TranscriptItem.objects.filter(run=run, role=Role.ASSISTANT).order_by("seq")
+    said = TranscriptItem.objects.filter(run=run, role=Role.ASSISTANT)
+    items = said.filter(item_type="message").order_by("seq")
     reply: dict[str, Any] = {"text": "", "status": str(run.status), "artifacts": []}
     texts = []
     for item in items:

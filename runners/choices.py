@@ -57,10 +57,22 @@ class Role(models.TextChoices):
     REASONING = "reasoning", _("reasoning")
 
 
+# Types of transcript rows that only people see. What an agent thinks never goes back
+# to a model (AG-61); where its policy hides it, it is for who operates the agent.
+ERROR, THOUGHT, HIDDEN_THOUGHT = "error", "reasoning", "hidden_reasoning"
+STOPPED = "stop_marker"  # a person stopped the turn (AG-64); its one text:
+STOP_TEXT = "[stopped]"
+NOT_FOR_MODELS = (ERROR, THOUGHT, HIDDEN_THOUGHT, STOPPED)
+
+
 class ConversationKind(models.TextChoices):
     CHAT = "chat", _("chat")
     SUB = "sub", _("sub-run")
     STATELESS = "stateless", _("stateless call")
+
+
+# Opened for one run, and of no use without it.
+PASSING = (ConversationKind.SUB, ConversationKind.STATELESS)
 
 
 class EventOutcome(models.TextChoices):
@@ -80,6 +92,18 @@ class QueuedStatus(models.TextChoices):
     REFUSED = "refused", _("refused")
 
 
+class QueueMode(models.TextChoices):
+    """What a waiting message waits for, and what it did to the run before it."""
+
+    ENQUEUE = "enqueue", _("waits for its turn")
+    STEERING = "steering", _("waits for the running run to take it up")
+    INTERRUPT = "interrupt", _("stops the run before it")
+    ROLLBACK = "rollback", _("stops the run before it and forgets that turn")
+
+
+STOPPING = (QueueMode.INTERRUPT, QueueMode.ROLLBACK)
+
+
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", _("pending")
     SENDING = "sending", _("sending")
@@ -89,10 +113,33 @@ class DeliveryStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class ActionKind(models.TextChoices):
+    APPROVAL = "approval", _("approval")
+    QUESTION = "question", _("question")
+
+
+class ActionStatus(models.TextChoices):
+    """`open` is decided once by a person, or ends by itself."""
+
+    OPEN = "open", pgettext_lazy("status", "open")
+    APPROVED = "approved", _("approved")
+    REJECTED = "rejected", _("rejected")
+    EDITED = "edited", _("approved with changes")
+    RESPONDED = "responded", _("answered by a person")
+    EXPIRED = "expired", pgettext_lazy("status", "expired")
+    CANCELLED = "cancelled", _("cancelled")
+
+
 class HostCallStatus(models.TextChoices):
     STARTED = "started", pgettext_lazy("status", "started")
     ANSWERED = "answered", _("answered")
     FAILED = "failed", _("failed")
+
+
+class ClientCallStatus(models.TextChoices):
+    WAITING = "waiting", pgettext_lazy("tool call", "waiting for a client")
+    ANSWERED = "answered", _("answered")
+    EXPIRED = "expired", _("expired")
 
 
 class EventType(models.TextChoices):

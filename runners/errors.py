@@ -4,6 +4,8 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from agents.resources.budgets import QuotaExceededError
+
 
 class AdmissionError(Exception):
     """Base: the event was refused and nothing was written."""
@@ -39,6 +41,21 @@ class TooManyFollowUpsError(AdmissionError):
         )
 
 
+class BudgetUsedUpError(AdmissionError):
+    """A quota of the person, the agent or the workspace is used up (AG-85)."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, error: QuotaExceededError) -> None:
+        self.retry_after = error.retry_after
+        self.resets_at, self.scope, self.window = (
+            error.resets_at,
+            error.scope,
+            error.window,
+        )
+        super().__init__(str(error))
+
+
 class AgentUnavailableError(AdmissionError):
     """The named agent is disabled, archived or does not take this event type."""
 
@@ -65,9 +82,27 @@ class ConversationBusyError(AdmissionError):
 
     code = "conversation_busy"
 
-    def __init__(self, run_id: UUID) -> None:
+    def __init__(self, run_id: UUID | None) -> None:
         self.run_id = run_id
         super().__init__(_("The conversation is busy with run %s.") % run_id)
+
+
+class NotSteerableError(AdmissionError):
+    """The run has ended, is being stopped, or its runner takes nothing up meanwhile."""
+
+    code = "not_steerable"
+
+    def __init__(self) -> None:
+        super().__init__(_("The run takes no messages up while it works."))
+
+
+class NoReplyError(AdmissionError):
+    """No run has answered the message, so that there is nothing to make anew."""
+
+    code = "no_reply"
+
+    def __init__(self) -> None:
+        super().__init__(_("No agent has answered this message."))
 
 
 class NotEndedError(AdmissionError):

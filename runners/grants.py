@@ -3,13 +3,14 @@
 Asked once, at the first claim; a run that names none costs no query.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from agents.resources.knowledge import KNOWLEDGE_OPERATIONS, find_bases
 from agents.resources.tools import INLINE_CHARACTERS, TOOL_OPERATIONS, Tool, find_tools
+from runners.client_tools import CLIENT
 from runners.platform_tools import (
     PLATFORM_PREFIX,
     REPLY_TOOL,
@@ -36,16 +37,18 @@ def grant_tools(
     *,
     calls_tools: bool,
     replies: bool,
+    of_client: Sequence[Tool] = (),
 ) -> dict[str, Grant]:
     """Return the tools of a run by name (LB-45).
 
-    `calls_tools` is the runner's capability. A reply in the run's own conversation is
+    `calls_tools` is the runner's capability. What the host has goes before what a
+    client has under the same name. A reply in the run's own conversation is
     no tool that a policy has to name: its agent was bound to answer there.
     """
     operations = [one for one in TOOL_OPERATIONS if one in permitted]
     if not operations:
         return {}
-    tools: list[tuple[str, Tool]] = []
+    tools = [(CLIENT, tool) for tool in of_client if calls_tools]
     if replies and "call" in operations:
         tools.append((HOST, reply_tool()))
     wanted = [name for name in dict.fromkeys(names) if name != REPLY_TOOL]

@@ -17,7 +17,7 @@ from django.db.models import BigIntegerField, QuerySet, TextField, UUIDField
 from django.db.models.functions import Cast, Length
 
 from langbot.lib.prepared import PreparedQuery
-from runners.choices import TERMINAL
+from runners.choices import TERMINAL, EventType
 from runners.ledger.fence import live_document
 from runners.ledger.turns import queued_event
 from runners.live_hub import LiveEvent, Subscription, db, hub
@@ -51,6 +51,15 @@ async def follow_batches(
     run_id: UUID, after: int = 0
 ) -> AsyncGenerator[list[LiveEvent], None]:
     """Like `follow`, everything that waits at once; an empty list is the heartbeat."""
+    async with aclosing(_follow_all(run_id, after)) as batches:
+        async for batch in batches:
+            for part in _shown(batch):
+                yield part
+
+
+async def _follow_all(
+    run_id: UUID, after: int
+) -> AsyncGenerator[list[LiveEvent], None]:
     first = await _find(run_id, after)
     if first.run_key is None:
         return
@@ -61,15 +70,30 @@ async def follow_batches(
                 return
             position = page[-1].seq
             yield page
-    async with aclosing(follow_live(run_id, first.run_key, position)) as batches:
+    async with aclosing(_follow_live(run_id, first.run_key, position)) as batches:
         async for batch in batches:
             yield batch
+
+
+def _shown(batch: list[LiveEvent]) -> list[list[LiveEvent]]:
+    """Return the batch without what is hidden; nothing where that was all of it."""
+    shown = [event for event in batch if not event.is_hidden]
+    return [shown] if shown or not batch else []
 
 
 async def follow_live(
     run_id: UUID, run_key: int, position: int
 ) -> AsyncGenerator[list[LiveEvent], None]:
     """Yield what comes after `position`, up to which the ledger has been read."""
+    async with aclosing(_follow_live(run_id, run_key, position)) as batches:
+        async for batch in batches:
+            for part in _shown(batch):
+                yield part
+
+
+async def _follow_live(
+    run_id: UUID, run_key: int, position: int
+) -> AsyncGenerator[list[LiveEvent], None]:
     subscription = hub().subscribe(run_id, run_key, position)
     try:
         live = _live(run_id, subscription, position)
@@ -224,6 +248,11 @@ def event_of(
     """Return a ledger row as streams carry it (contract, SSE)."""
     document = live_document(run_id, seq, kind, data, created_at)
     return LiveEvent(seq, document, json.dumps(document, ensure_ascii=False))
+
+
+def is_hidden(row: RunEvent) -> bool:
+    """Whether the agent's policy keeps this from who only follows (AG-61)."""
+    return row.type == EventType.REASONING_DELTA and "hidden" in row.data
 
 
 def document_of(run_id: UUID, row: RunEvent) -> dict[str, Any]:

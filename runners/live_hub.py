@@ -18,7 +18,7 @@ from langbot.lib.conf import limits
 from langbot.lib.db import DATABASE_FAILURES, DatabaseExecutor
 from langbot.lib.redis import run_live
 from langbot.lib.streams import Entry, StreamReader
-from runners.choices import ENDS, TERMINAL
+from runners.choices import ENDS, TERMINAL, EventType
 from runners.models import AgentRun
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,14 @@ class LiveEvent:
     def ends(self) -> bool:
         """Whether nothing follows."""
         return self.document["type"] in ENDS
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the agent's policy keeps this from who only follows (AG-61)."""
+        return (
+            self.document["type"] == EventType.REASONING_DELTA
+            and "hidden" in self.document["data"]
+        )
 
 
 class Subscription:

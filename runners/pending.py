@@ -6,6 +6,7 @@ from django.db import transaction
 
 from langbot.lib.models import lock_rows
 from runners.choices import QueuedStatus
+from runners.ledger.steering import drop_taken_back
 from runners.models import Conversation, QueuedMessage
 
 
@@ -20,4 +21,7 @@ def cancel_message(message: QueuedMessage) -> bool:
         cancelled = QueuedMessage.objects.filter(
             pk=message.pk, status=QueuedStatus.QUEUED
         ).update(status=QueuedStatus.CANCELLED, ended_at=datetime.now(UTC))
+        if cancelled:
+            message.refresh_from_db(fields=["mode", "meets"])
+            drop_taken_back(message)
     return bool(cancelled)

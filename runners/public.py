@@ -193,14 +193,7 @@ def _incoming(
     conversation = event.get("conversation", "")
     row = conversation if isinstance(conversation, Conversation) else None
     bot = event.get("bot")
-    given: dict[str, Any] = {
-        name: storable(dict(event.get(name, {})))  # type: ignore[call-overload]  # names of the TypedDict
-        for name in _JSON
-    }
     key = row.external_id if row else str(conversation)
-    given["delivery"] = {**_DELIVERY, **given["delivery"], "conversation": key}
-    if "time" in event:
-        given["time"] = event["time"]
     return Incoming(
         workspace=workspace,
         source=f"app:{event.get('source', 'python')}"[:100],
@@ -216,8 +209,20 @@ def _incoming(
         subject=storable(dict(event["subject"])) if event.get("subject") else None,
         dry_run=event.get("dry_run", False),
         is_internal=True,
-        **given,
+        **_documents(event, key),
     )
+
+
+def _documents(event: EventArguments, key: str) -> dict[str, Any]:
+    """Return the event's JSON objects, and its time where it has one."""
+    given: dict[str, Any] = {
+        name: storable(dict(event.get(name, {})))  # type: ignore[call-overload]  # names of the TypedDict
+        for name in _JSON
+    }
+    given["delivery"] = {**_DELIVERY, **given["delivery"], "conversation": key}
+    if "time" in event:
+        given["time"] = event["time"]
+    return given
 
 
 def _workspace(agent: Agent | str | None, event: EventArguments) -> Workspace:

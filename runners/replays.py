@@ -13,6 +13,7 @@ from runners.admission import Admitted, BotRef, Incoming, admit
 from runners.bots import find_bot
 from runners.choices import EventOutcome
 from runners.errors import NotReplayableError
+from runners.ledger.lineage import asking_run
 from runners.models import AgentRun, EventLog, QueuedMessage
 
 REPLAY_OF = "replay_of"  # in the metadata: the id of the event that is repeated
@@ -34,7 +35,7 @@ def replay_event(event: EventLog, actor: str) -> Admitted:
 
 
 def _repeated(event: EventLog) -> Incoming:
-    if event.outcome == EventOutcome.RECORDED:
+    if event.outcome == EventOutcome.RECORDED or asking_run(event) is not None:
         raise NotReplayableError(_("The event did not come from outside."))
     answerer, conversation = _answerer(event), event.conversation
     known = conversation.external_id if conversation is not None else None

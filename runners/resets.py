@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from langbot.core.audit import record_act
 from langbot.lib.models import lock_rows
 from runners.choices import Role
+from runners.ledger.actions import end_session_grants
 from runners.ledger.turns import append_transcripts
 from runners.models import Conversation, TranscriptItem
 
@@ -31,6 +32,7 @@ def begin_anew(locked: Conversation) -> None:
     text = _("The conversation begins anew.")
     marker = TranscriptItem(role=Role.SYSTEM, item_type=MARKER, text=text)
     append_transcripts([(locked, marker)])
+    end_session_grants(locked)
     locked.context_seq = locked.transcript_seq
     Conversation.objects.filter(pk=locked.pk).update(context_seq=locked.context_seq)
 

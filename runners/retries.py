@@ -36,12 +36,21 @@ def retry_run(run: AgentRun, actor: str) -> AgentRun:
     with transaction.atomic():
         lock_rows(Conversation.objects.filter(pk=run.conversation_id))
         _check_may_start(run)
-        attempt = _next_attempt(run)
-        note_metadata(attempt)
-        insert_events([(attempt.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
+        attempt = begin_attempt(run)
         after = {"run": str(attempt.public_id), "attempt": attempt.attempt}
         record_act(actor, "retried", run, after=after)
-        wake_runs([attempt.pk])
+    return attempt
+
+
+def begin_attempt(run: AgentRun) -> AgentRun:
+    """Queue the next attempt at an ended run's event and wake a worker with it.
+
+    In a transaction; the conversation's row must be locked and nothing live in it.
+    """
+    attempt = _next_attempt(run)
+    note_metadata(attempt)
+    insert_events([(attempt.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
+    wake_runs([attempt.pk])
     return attempt
 
 

@@ -1,15 +1,19 @@
 """What edges may do to runs."""
 
 from datetime import UTC, datetime
+from functools import partial
+
+from django.db import transaction
 
 from langbot.lib.redis import FAILURES, quick_client, worker_inbox
 from runners.choices import LIVE, RunStatus
 from runners.ledger.batches import Ending, end_run
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
+from runners.runtimes.replies import said_so_far
 from runners.wakes import wake_deliveries, wake_runs
 
-_NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
+NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
 _HINT_SECONDS = 60
 
 
@@ -20,18 +24,28 @@ def request_cancel(run: AgentRun, reason: str) -> bool:
     keeps what was said so far, and a sweep ends the run if nobody does within 5 s.
     """
     ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, reason or "cancelled")
-    written = end_run(run.pk, run.conversation_id, ending, _NOT_STARTED)
+    if run.status == RunStatus.REQUIRES_ACTION:
+        ending.reply = said_so_far(run)
+    written = end_run(run.pk, run.conversation_id, ending, NOT_STARTED)
     if written is not None:
         wake_runs(written.promoted)
         wake_deliveries(written.deliveries)
         return True
+    return ask_to_stop(run, reason) or run.status in LIVE
+
+
+def ask_to_stop(run: AgentRun, reason: str) -> bool:
+    """Mark a live run as to be stopped; False when it is already, or has ended.
+
+    Its worker is told after the commit of what this is part of. Refreshes `run`.
+    """
     asked = AgentRun.objects.filter(
         pk=run.pk, status__in=LIVE, cancel_requested_at=None
     ).update(cancel_requested_at=datetime.now(UTC), cancel_reason=reason[:200])
     run.refresh_from_db(fields=["status", "node"])
     if asked and run.node is not None:
-        _hint(run)
-    return bool(asked) or run.status in LIVE
+        transaction.on_commit(partial(_hint, run), robust=True)
+    return bool(asked)
 
 
 def _hint(run: AgentRun) -> None:

@@ -7,11 +7,14 @@ ever; nothing is dropped.
 """
 
 from datetime import UTC, datetime
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from langbot.lib.models import lock_rows
 from runners.choices import QueuedStatus
-from runners.ledger.turns import append_transcripts, is_message, user_item
+from runners.ledger.steering import may_reach
+from runners.ledger.turns import append_transcripts, user_item
 from runners.models import AgentRun, Conversation, QueuedMessage
 
 PULLED_AT_MOST = 100  # LB-74, LB-83
@@ -24,6 +27,9 @@ def claim_messages(run_id: int, maximum: int) -> dict[str, Any]:
     another agent, and all that waits behind it, keeps its place: order holds.
     """
     run = AgentRun.objects.defer("snapshot").get(pk=run_id)
+    waiting = QueuedMessage.objects.waiting().filter(conversation=run.conversation_id)
+    if run.cancel_requested_at is not None or not waiting.exists():
+        return {"messages": []}  # a run that is being stopped answers nothing more
     conversation = lock_rows(Conversation.objects.filter(pk=run.conversation_id))[0]
     claimed = _steerable(run, maximum)
     now = datetime.now(UTC)
@@ -45,16 +51,7 @@ def claimed_messages(keys: list[int]) -> list[QueuedMessage]:
 
 
 def _steerable(run: AgentRun, maximum: int) -> list[QueuedMessage]:
-    waiting = (
-        QueuedMessage.objects.waiting()
-        .filter(conversation=run.conversation_id)
-        .select_related("event")
-        .order_by("pk")[: min(maximum, PULLED_AT_MOST)]
-    )
-    found = []
-    for message in waiting:
-        same = message.agent_id == run.agent_id and message.dry_run == run.dry_run
-        if not same or not is_message(message.event):
-            break
-        found.append(message)
-    return found
+    waiting = QueuedMessage.objects.waiting().filter(conversation=run.conversation_id)
+    first = waiting.select_related("event").order_by("pk")
+    found = first[: min(maximum, PULLED_AT_MOST)]
+    return list(takewhile(partial(may_reach, run), found))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from langbot.lib.wake import wake
 
 EXECUTE_RUNS = "runners.execute_runs"
+CARRY_OUT = "runners.carry_out"
 DELIVER = "platforms.deliver"
 RUNS, OPS = "runs", "ops"
 
@@ -12,6 +13,11 @@ RUNS, OPS = "runs", "ops"
 def wake_runs(run_ids: Iterable[int]) -> None:
     """Tell a worker that these queued runs wait."""
     wake(EXECUTE_RUNS, run_ids, queue=RUNS)
+
+
+def wake_actions(action_ids: Iterable[int]) -> None:
+    """Tell a worker that these actions of paused runs are decided."""
+    wake(CARRY_OUT, action_ids, queue=RUNS)
 
 
 def wake_deliveries(delivery_ids: Iterable[int]) -> None:

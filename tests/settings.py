@@ -1,5 +1,6 @@
 """The project's settings on a test process's own database, data folder and Redis."""
 
+import json
 import os
 
 from tests.environment import ENVIRONMENT, PREFIX
@@ -21,5 +22,6 @@ CACHES["default"]["KEY_PREFIX"] = os.environ[PREFIX] + "cache"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Users of different tests have the same key, so one test would use up another's calls.
 REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = {}
+LANGBOT["LIMITS"] = json.loads(os.environ.get("TEST_LIMITS", "{}"))
 # Providers that a test registers through the ports of a host of its own.
 INSTALLED_APPS += [app for app in os.environ.get("TEST_APPS", "").split(",") if app]

@@ -1,5 +1,21 @@
 """Admin of agents, runners and models; importing it registers everything."""
 
-from agents.admin import agents, bindings, plugins, registry, resources, versions
+from agents.admin import (
+    agents,
+    bindings,
+    plugins,
+    registry,
+    resources,
+    usage,
+    versions,
+)
 
-__all__ = ["agents", "bindings", "plugins", "registry", "resources", "versions"]
+__all__ = [
+    "agents",
+    "bindings",
+    "plugins",
+    "registry",
+    "resources",
+    "usage",
+    "versions",
+]

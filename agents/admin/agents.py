@@ -26,6 +26,7 @@ from agents.admin.registry import (
 from agents.admin.run_counts import RunCounts
 from agents.admin.states import StateColumn, StateFilter
 from agents.admin.trial import TrialAdmin
+from agents.approvals import approval_warnings
 from agents.bindings import delete_binding, lock_places, save_binding
 from agents.forms import AgentForm
 from agents.models import Agent, AgentBinding, RunnerDescriptor
@@ -58,6 +59,7 @@ VIEW_FIELDSETS: Any = [
                 "masked_config",
                 "event_types",
                 "session_scope",
+                "multitask_strategy",
                 "resource_policy",
                 "state_policy",
                 "delivery_policy",
@@ -108,7 +110,7 @@ class AgentAdmin(
         (
             _("When does it answer?"),
             {
-                "fields": ["event_types", "session_scope"],
+                "fields": ["event_types", "session_scope", "multitask_strategy"],
                 "description": _(
                     "Bindings say for which bots and events it is asked. They are "
                     "below, once the agent is saved."
@@ -122,6 +124,7 @@ class AgentAdmin(
                 "fields": [
                     "resource_models",
                     "resource_tools",
+                    "resource_agents",
                     "resource_knowledge_bases",
                     "resource_plugin_storage",
                     "resource_workspace_storage",
@@ -143,6 +146,7 @@ class AgentAdmin(
                 "fields": [
                     "delivery_reply",
                     "delivery_streaming",
+                    "delivery_reasoning",
                     "delivery_maximum",
                     "delivery_ambiguous",
                 ],
@@ -158,6 +162,7 @@ class AgentAdmin(
                     "approval_allow",
                     "approval_ask",
                     "approval_deny",
+                    "approval_reason",
                 ],
             },
         ),
@@ -183,7 +188,8 @@ class AgentAdmin(
         return format_html("<pre>{}</pre>", shown)
 
     def lock_for_change(self, request: HttpRequest, pk: Any) -> None:
-        lock_places()  # the page saves bindings too
+        owner = Agent.objects.filter(pk=pk).values_list("workspace", flat=True)
+        lock_places(*owner)  # the page saves bindings too
         super().lock_for_change(request, pk)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -236,6 +242,8 @@ class AgentAdmin(
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
         save_agent(obj, author=author_of(request))
+        for warning in approval_warnings(obj):
+            self.message_user(request, warning, messages.WARNING)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

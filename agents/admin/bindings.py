@@ -179,7 +179,8 @@ class AgentBindingAdmin(AskingAdmin, ConflictAdmin):
         return field
 
     def lock_for_change(self, request: HttpRequest, pk: Any) -> None:
-        lock_places()
+        owner = AgentBinding.objects.filter(pk=pk)
+        lock_places(*owner.values_list("agent__workspace", flat=True))
         super().lock_for_change(request, pk)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:

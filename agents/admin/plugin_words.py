@@ -17,6 +17,7 @@ CAPABILITIES: dict[str, Any] = {
     "interrupt": gettext_lazy("can be interrupted"),
     "steering": gettext_lazy("takes further messages while it works"),
     "interactions": gettext_lazy("asks people questions by forms"),
+    "resume": gettext_lazy("goes on after a person has decided late"),
 }
 # "resource.operation" of a manifest; what is missing here is shown as it is written.
 PERMISSIONS: dict[str, Any] = {

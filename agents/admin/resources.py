@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 
 from agents.admin.growing import PageMedia
 from agents.admin.states import StateColumn, StateFilter
+from agents.admin.usage import PriceInline
 from agents.models import Model, ModelProvider
 from agents.resources.defaults import fill_first_selector
 from agents.resources.removing import (
@@ -173,6 +174,7 @@ class ModelAdmin(_ArchivableAdmin):
     list_select_related = ["provider"]
     search_fields = ["name", "provider__name"]
     autocomplete_fields = ["provider"]
+    inlines = [PriceInline]
     fieldsets = [
         (_("Which model?"), {"fields": ["provider", "name", "kind", "enabled"]}),
         (

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins
 from rest_framework.decorators import action
@@ -22,7 +21,7 @@ from agents.api.versions import VersionActions
 from agents.models import Agent, RunnerDescriptor
 from agents.services import clone_agent, remove_agent, unarchive_agent
 from langbot.core.access import author_of
-from langbot.core.rest import json_object
+from langbot.core.by_slug import BySlugViewSet
 from runners.api.answering import ANSWERS
 from runners.api.intake import message_from
 
@@ -32,7 +31,12 @@ _KNOWN_RUNNERS = RunnerDescriptor.objects.filter(
 )
 
 
-class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActions):
+class AgentViewSet(
+    mixins.RetrieveModelMixin,
+    mixins.ListModelMixin,
+    BySlugViewSet[Agent],
+    VersionActions,
+):
     """Agents of the workspace; every change makes a version."""
 
     queryset = (
@@ -59,14 +63,7 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
     @extend_schema(responses={201: AgentSerializer})
     def create(self, request: Request) -> Response:
         """Create an agent. A runner that nobody offers yet is a warning only."""
-        return Response(self._create(request, {}), status=201)
-
-    def _create(self, request: Request, extra: dict[str, Any]) -> Any:
-        workspace = self.required_workspace()
-        serializer = self.get_serializer(data={**json_object(request.data), **extra})
-        serializer.is_valid(raise_exception=True)
-        serializer.save(workspace=workspace)
-        return serializer.data
+        return self.created(request, {})
 
     def partial_update(self, request: Request, id: UUID) -> Response:
         """Change an agent; a change of nothing makes no version."""
@@ -82,8 +79,7 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
     @action(detail=False, url_path="by-slug/<slug:slug>")
     def by_slug(self, request: Request, slug: str) -> Response:
         """Return the agent of this slug."""
-        agent = get_object_or_404(self.get_queryset(), slug=slug)
-        return Response(self.get_serializer(agent).data)
+        return self.found(slug)
 
     @extend_schema(
         responses={200: AgentSerializer, 201: AgentSerializer},
@@ -95,20 +91,9 @@ class AgentViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, VersionActi
 
         An archived agent of this slug comes back.
         """
-        workspace = self.required_workspace()
-        agent = Agent.objects.filter(workspace=workspace, slug=slug).first()
-        if agent is None:
-            return Response(self._create(request, {"slug": slug}), status=201)
-        with transaction.atomic():
-            if agent.archived_at is not None:
-                unarchive_agent(agent, author=author_of(request))
-            self.kwargs["id"] = agent.public_id
-            locked = self.lock_object()
-            data = {**_defaults(), **json_object(request.data), "slug": slug}
-            serializer = self.get_serializer(locked, data=data)
-            serializer.is_valid(raise_exception=True)
-            serializer.save()
-        return Response(serializer.data)
+        return self.put_slug(
+            request, slug, defaults=_defaults(), unarchive=unarchive_agent
+        )
 
     @extend_schema(
         request=CloneSerializer,
@@ -155,5 +140,6 @@ def _defaults() -> dict[str, Any]:
         "approval_policy",
         "event_types",
         "session_scope",
+        "multitask_strategy",
     }
     return {name: getattr(fresh, name) for name in names}

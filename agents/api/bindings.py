@@ -139,7 +139,8 @@ class BindingViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, ResolveAc
     def partial_update(self, request: Request, id: UUID) -> Response:
         """Change a binding."""
         with transaction.atomic():
-            lock_places()
+            owner = AgentBinding.objects.filter(public_id=id)
+            lock_places(*owner.values_list("agent__workspace", flat=True))
             return self.change(partial=True)
 
     def destroy(self, request: Request, id: UUID) -> Response:

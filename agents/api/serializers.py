@@ -68,6 +68,7 @@ class AgentSerializer(StrictModelSerializer[Agent]):
             "approval_policy",
             "event_types",
             "session_scope",
+            "multitask_strategy",
             "workspace",
             "version",
             "warnings",

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.db import Error as DatabaseFailure
 
-from agents.packages import build, progress
+from agents.packages import build, progress, wording
 from agents.packages.archive import PackageError, unpack_package
 from agents.packages.guard_environment import child_environment
 from agents.packages.guard_output import OutputGuard, Tail
@@ -81,7 +81,7 @@ class Builder:
             self._child = self._make(folder, version)
             self._child.start()
         except (PackageError, OSError) as error:
-            self._end(version, f"cannot be unpacked: {error}")
+            self._end(version, wording.NOT_UNPACKED % {"reason": error})
 
     def _make(self, folder: Path, version: PackageVersion) -> GuardedProcess:
         marker = self._around.marker("build", version.pk)
@@ -128,11 +128,11 @@ def _error(
     version: PackageVersion, child: GuardedProcess, *, is_late: bool, is_gone: bool
 ) -> str:
     if is_gone:
-        return "the plugin was removed"
+        return wording.REMOVED
     if is_late:
-        return f"the build took longer than {BUILD_SECONDS:g} s"
+        return wording.TOO_LONG % {"seconds": f"{BUILD_SECONDS:g}"}
     if child.exit_code:
-        return f"the build ended with exit code {child.exit_code}"
+        return wording.BUILD_ENDED % {"code": child.exit_code}
     if not (folder_of(version) / "venv" / "bin" / "lbp").exists():
-        return "the SDK brought no program lbp"
+        return wording.NO_SDK
     return ""

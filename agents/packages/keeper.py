@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.choices import ProcessStatus
-from agents.packages import progress
+from agents.packages import progress, wording
 from agents.packages.guard_environment import child_environment
 from agents.packages.guard_output import OutputGuard, Tail
 from agents.packages.models import PackageProcess
@@ -57,7 +57,7 @@ class Keeper:
             wanted, reason = _wanted(row), ""
         except SecretUnreadableError:  # what runs already goes on with the one it has
             wanted = self.runs if self.child is not None else None
-            reason = "its token cannot be read; give it another one"
+            reason = wording.TOKEN_UNREADABLE
         if self.child is not None:
             self._watch(row, self.child, wanted)
         elif wanted is None:
@@ -82,7 +82,7 @@ class Keeper:
             return
         self.child = None
         if wanted == self.runs:
-            self._fail(row, f"ended with exit code {child.exit_code}", child.started_at)
+            self._fail(row, wording.ENDED % {"code": child.exit_code}, child.started_at)
         else:
             self.failures = 0
 
@@ -101,7 +101,8 @@ class Keeper:
         try:
             child.start()
         except OSError as error:
-            self._fail(row, f"cannot be started: {error.strerror}", time.monotonic())
+            reason = wording.NOT_STARTED % {"reason": error.strerror}
+            self._fail(row, reason, time.monotonic())
             return
         self.child = child
         progress.note_process(row, ProcessStatus.RUNNING, "")

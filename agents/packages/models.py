@@ -8,6 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from agents.choices import BuildStatus, ProcessStatus
+from agents.packages.wording import in_words
 from agents.registry.models import Plugin, PluginToken
 from langbot.lib.fields import EncryptedTextField
 from langbot.lib.models import PublicModel
@@ -48,6 +49,11 @@ class PackageVersion(PublicModel):
 
     def __str__(self) -> str:
         return f"{self.plugin} {self.version}"
+
+    @property
+    def error_in_words(self) -> str:
+        """Why it was not built, in the reader's language."""
+        return in_words(self.error)
 
 
 class PackageProcess(models.Model):
@@ -92,3 +98,8 @@ class PackageProcess(models.Model):
 
     def __str__(self) -> str:
         return str(self.plugin)
+
+    @property
+    def reason_in_words(self) -> str:
+        """Why it does what it does, in the reader's language."""
+        return in_words(self.reason)

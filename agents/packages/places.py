@@ -1,6 +1,7 @@
 """Where packages live in the data folder."""
 
 from pathlib import Path
+from uuid import UUID
 
 from agents.packages.guard_paths import checked_root, inside
 from agents.packages.models import PackageVersion
@@ -20,7 +21,12 @@ def packages_root() -> Path:
 
 def upload_of(version: PackageVersion) -> Path:
     """Return where a version's package file is kept."""
-    return packages_root() / "uploads" / f"{version.public_id}.lbpkg"
+    return upload_place(version.public_id)
+
+
+def upload_place(public_id: UUID) -> Path:
+    """Return where the package file of the version with this id is kept."""
+    return packages_root() / "uploads" / f"{public_id}.lbpkg"
 
 
 def plugin_folder(plugin_name: str) -> Path:

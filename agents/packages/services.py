@@ -7,6 +7,7 @@ Nothing here builds, starts or ends anything: rows say what is wanted, and
 import shutil
 from pathlib import Path
 from typing import IO
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -15,11 +16,12 @@ from django.utils.translation import gettext as _
 from agents.choices import BuildStatus
 from agents.packages.archive import PackageError, PackageFacts, inspect_package
 from agents.packages.models import PackageProcess, PackageVersion
-from agents.packages.places import ask_for_supervisor, upload_of
+from agents.packages.places import ask_for_supervisor, upload_place
 from agents.registry.models import Plugin
 from agents.registry.tokens import create_plugin_token, revoke_plugin_tokens
 from langbot.core.audit import record_act
 from langbot.core.models import Workspace
+from langbot.lib.ids import uuid7
 from langbot.lib.models import lock_rows
 
 
@@ -35,20 +37,19 @@ def install_package(
     if plugin and facts.plugin != plugin:
         text = _("The file is of %(found)s, not of %(wanted)s.")
         raise PackageError(text % {"found": facts.plugin, "wanted": plugin})
-    place: Path | None = None
+    public_id = uuid7()
+    place = upload_place(public_id)
     try:
+        _store(file, place)  # first: a transaction waits for no disk
         with transaction.atomic():
             row = _own_plugin(facts, workspace)
-            version = _add_version(row, facts, author)
-            place = upload_of(version)
-            _store(file, place)
+            version = _add_version(row, facts, public_id, author)
             _ensure_process(row)
             said = {"version": facts.version, "sha256": facts.sha256}
             record_act(author, "package uploaded", row, after=said)
             transaction.on_commit(ask_for_supervisor)
     except BaseException:
-        if place is not None:
-            place.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
         raise
     return version
 
@@ -144,13 +145,16 @@ def _own_plugin(facts: PackageFacts, workspace: Workspace | None) -> Plugin:
     return row
 
 
-def _add_version(plugin: Plugin, facts: PackageFacts, author: str) -> PackageVersion:
+def _add_version(
+    plugin: Plugin, facts: PackageFacts, public_id: UUID, author: str
+) -> PackageVersion:
     building = plugin.versions.filter(
         sha256=facts.sha256, status__in=[BuildStatus.WAITING, BuildStatus.BUILDING]
     )
     if building.exists():
         raise PackageError(_("This file is being built already."))
     return PackageVersion.objects.create(
+        public_id=public_id,
         plugin=plugin,
         version=facts.version,
         sha256=facts.sha256,

@@ -50,12 +50,7 @@ def validate_config(
     for item in items:
         value = filled[item.name]
         try:
-            if is_sealed(value):
-                _check_seal(item, value)
-            elif not is_empty(value):
-                value = _CHECKS.get(item.type, _anything)(item, value)
-            elif item.required and item.is_shown(filled):
-                raise WrongValueError(_("This setting is required."))
+            value = _checked(item, value, filled)
         except WrongValueError as error:
             problems[item.name] = error.message
         if value is not None:
@@ -64,6 +59,17 @@ def validate_config(
         raise ValidationError(problems)
     _check_size(result)
     return result
+
+
+def _checked(item: ConfigItem, value: Any, filled: Mapping[str, Any]) -> Any:
+    """Return the value as it is kept; raises WrongValueError."""
+    if is_sealed(value):
+        _check_seal(item, value)
+    elif not is_empty(value):
+        return _CHECKS.get(item.type, _anything)(item, value)
+    elif item.required and item.is_shown(filled):
+        raise WrongValueError(_("This setting is required."))
+    return value
 
 
 def is_empty(value: Any) -> bool:

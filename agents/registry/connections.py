@@ -30,6 +30,10 @@ ANY_PLUGIN = "*"
 # Why a row is offline that its web process may bring back: it stalled, or it ended.
 NODE_LOST = "the web process ended"
 GONE_DAYS = 30  # how long admins see that a plugin was here, or was refused
+_TAKEN = (
+    "the plugin %(plugin)s belongs to another workspace: register it under another "
+    "author or name, or have staff give it a token for all workspaces"
+)
 _LONGEST_NAME = 190  # with a runner's name of 100 its id fits its column
 
 
@@ -55,6 +59,8 @@ class Registered:
     workspace: str
     actions: dict[str, str] = field(default_factory=dict)
     has_icon: bool = False
+    claimed: dict[UUID, None] = field(default_factory=dict, compare=False)
+    """Runs that it holds as a remote runtime, as far as its web process knows."""
 
 
 def workspace_id_of(registered: Registered) -> int | None:
@@ -109,34 +115,16 @@ def register(
 ) -> Registered:
     """Record the connection and its runners; `unusable` are reasons by runner id.
 
-    Raises RegistrationRefusedError when another workspace owns one of the runners.
+    Raises RegistrationRefusedError when the plugin or one of the runners is another
+    workspace's.
     """
     with transaction.atomic():
         # The plugin before its runners: who switches it locks in this order too.
         plugin = describe_plugin(token, manifest.plugin, manifest.version)
-        rows = _locked(token, manifest.runners)
-        usable = [
-            _describe(rows[runner.id], (token, plugin), runner, unusable)
-            for runner in manifest.runners
-        ]
+        actions = _describe_runners((token, plugin), manifest, unusable)
         reasons = [_list_invalid(token, manifest, bad) for bad in manifest.invalid]
-        actions = {
-            runner.id: "run_agent" if runner.kind == AGENT_RUNNER_KIND else "run_runner"
-            for runner in usable
-            if runner is not None
-        }
-        PluginConnection.objects.create(
-            public_id=origin.connection_id,
-            token=token,
-            workspace_id=token.workspace_id,
-            plugin=manifest.plugin,
-            version=manifest.version[:50],
-            runners=sorted(actions),
-            web_node=origin.web_node,
-            remote=origin.remote[:100],
-            status=ConnectionStatus.ONLINE,
-            reason="\n".join([*unusable.values(), *reasons]),
-        )
+        reason = "\n".join([*unusable.values(), *reasons])
+        _list_online(token, manifest, origin, sorted(actions), reason)
     workspace = str(token.workspace_id) if token.workspace_id else ANY_PLUGIN
     return Registered(
         origin.connection_id,
@@ -253,6 +241,45 @@ def _locked(
     return {row.runner_id: row for row in rows}
 
 
+def _list_online(
+    token: PluginToken,
+    manifest: PluginManifest,
+    origin: Origin,
+    runners: list[str],
+    reason: str,
+) -> None:
+    PluginConnection.objects.create(
+        public_id=origin.connection_id,
+        token=token,
+        workspace_id=token.workspace_id,
+        plugin=manifest.plugin,
+        version=manifest.version[:50],
+        runners=runners,
+        web_node=origin.web_node,
+        remote=origin.remote[:100],
+        status=ConnectionStatus.ONLINE,
+        reason=reason,
+    )
+
+
+def _describe_runners(
+    source: tuple[PluginToken, Plugin],
+    manifest: PluginManifest,
+    unusable: Mapping[str, str],
+) -> dict[str, str]:
+    """Describe the plugin's runners; returns the action that calls each usable one."""
+    rows = _locked(source[0], manifest.runners)
+    usable = [
+        _describe(rows[runner.id], source, runner, unusable)
+        for runner in manifest.runners
+    ]
+    return {
+        runner.id: "run_agent" if runner.kind == AGENT_RUNNER_KIND else "run_runner"
+        for runner in usable
+        if runner is not None
+    }
+
+
 def _describe(
     row: RunnerDescriptor,
     source: tuple[PluginToken, Plugin],
@@ -277,33 +304,44 @@ def _describe(
         acknowledged_at=row.acknowledged_at,
         plugin_enabled=plugin.enabled or not _is_over(plugin, token),
         archived_at=None,
-        label=runner.label,
-        description=runner.description,
-        plugin=f"{runner.author}/{runner.plugin}",
-        version=runner.version[:50],
-        kind=runner.kind,
-        usages=list(runner.usages),
-        event_patterns=list(runner.event_patterns),
-        capabilities=runner.capabilities.model_dump(),
-        permissions={
-            name: list(operations) for name, operations in runner.permissions.items()
-        },
-        config_schema=runner.config_schema,
-        manifest=runner.raw,
         last_error=unusable.get(runner.id, ""),
         last_seen_at=datetime.now(UTC),
+        **_said_of(runner),
     )
     return None if runner.id in unusable else runner
+
+
+def _said_of(runner: RunnerManifest) -> dict[str, Any]:
+    """Return what the plugin itself says of a runner, by column."""
+    return {
+        "label": runner.label,
+        "description": runner.description,
+        "plugin": f"{runner.author}/{runner.plugin}",
+        "version": runner.version[:50],
+        "kind": runner.kind,
+        "usages": list(runner.usages),
+        "event_patterns": list(runner.event_patterns),
+        "capabilities": runner.capabilities.model_dump(),
+        "permissions": {
+            name: list(operations) for name, operations in runner.permissions.items()
+        },
+        "config_schema": runner.config_schema,
+        "manifest": runner.raw,
+    }
 
 
 def describe_plugin(token: PluginToken, name: str, version: str) -> Plugin:
     """Note that a plugin is here; one that was archived is back.
 
-    Who has the token of a workspace describes plugins of that workspace only.
+    Who has the token of a workspace describes plugins of that workspace only. Raises
+    RegistrationRefusedError where the name is taken by another workspace: the ids of
+    runners, which agents keep, are made of it.
     """
     new = {"workspace_id": token.workspace_id}
     Plugin.objects.get_or_create(name=name, defaults=new)
     (plugin,) = lock_rows(Plugin.objects.filter(name=name))
+    if not _may_serve(token, plugin):
+        raise RegistrationRefusedError(_TAKEN % {"plugin": name})
     if token.workspace_id in (None, plugin.workspace_id):
         plugin.workspace_id = token.workspace_id
         plugin.version, plugin.archived_at = version[:50], None
@@ -312,6 +350,12 @@ def describe_plugin(token: PluginToken, name: str, version: str) -> Plugin:
             update_fields=["workspace", "version", "archived_at", "last_seen_at"]
         )
     return plugin
+
+
+def _may_serve(token: PluginToken, plugin: Plugin) -> bool:
+    """Whether both are of one workspace, or one of them is for all."""
+    either = (token.workspace_id, plugin.workspace_id)
+    return None in either or either[0] == either[1]
 
 
 def _is_over(plugin: Plugin, token: PluginToken) -> bool:

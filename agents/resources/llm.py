@@ -67,6 +67,7 @@ def _spec(row: Model, api_key: str | None) -> ModelSpec:
         timeout_seconds=provider.timeout_seconds or DEFAULT_SECONDS,
         context_window_tokens=row.context_window_tokens,
         extra_args=row.extra_args if isinstance(row.extra_args, dict) else {},
+        key=row.pk,
     )
 
 

@@ -41,7 +41,12 @@ async def embed(model: ModelSpec, texts: list[str]) -> EmbeddingAnswer:
         vectors[_index(item, position)] = _vector(item.get("embedding"))
     if sorted(vectors) != list(range(len(texts))):
         raise _unreadable("its embeddings do not fit the texts")
-    return {"vectors": [vectors[number] for number in range(len(texts))]}
+    answer: EmbeddingAnswer = {
+        "vectors": [vectors[number] for number in range(len(texts))]
+    }
+    if usage := _usage(data):
+        answer["usage"] = usage
+    return answer
 
 
 async def rerank(model: ModelSpec, request: RerankRequest) -> RerankAnswer:
@@ -60,11 +65,24 @@ async def rerank(model: ModelSpec, request: RerankRequest) -> RerankAnswer:
     for item in items:
         result = _result(item, len(request.documents))
         scores[result["index"]] = result
-    return {"results": list(scores.values())}
+    answer: RerankAnswer = {"results": list(scores.values())}
+    if usage := _usage(data):
+        answer["usage"] = usage
+    return answer
 
 
 def _extra(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in _RESERVED}
+
+
+def _usage(data: Any) -> dict[str, Any]:
+    """Return the token counts: Cohere tells them in `meta`, the others in `usage`."""
+    given = data if isinstance(data, Mapping) else {}
+    usage = given.get("usage")
+    if not isinstance(usage, Mapping):
+        meta = given.get("meta")
+        usage = meta.get("tokens") if isinstance(meta, Mapping) else None
+    return dict(usage) if isinstance(usage, Mapping) else {}
 
 
 def _list(data: Any, *names: str) -> list[Mapping[str, Any]]:

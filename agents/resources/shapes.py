@@ -26,6 +26,7 @@ class ModelSpec:
     timeout_seconds: int = DEFAULT_SECONDS
     context_window_tokens: int | None = None
     extra_args: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    key: int | None = None  # of its row, which records and prices refer to
 
     @property
     def address(self) -> str:
@@ -68,17 +69,22 @@ class RerankResult(TypedDict):
 
 
 class RerankAnswer(TypedDict):
-    """`notice` is what a provider that is no real model says of itself."""
+    """`notice` is what a provider that is no real model says of itself.
+
+    `usage` is what a provider told of the call, as it told it.
+    """
 
     results: list[RerankResult]
     notice: NotRequired[str]
+    usage: NotRequired[dict[str, Any]]
 
 
 class EmbeddingAnswer(TypedDict):
-    """One vector for each text; `notice` as in `RerankAnswer`."""
+    """One vector for each text; `notice` and `usage` as in `RerankAnswer`."""
 
     vectors: list[list[float]]
     notice: NotRequired[str]
+    usage: NotRequired[dict[str, Any]]
 
 
 class LlmAnswer(TypedDict):

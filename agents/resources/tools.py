@@ -65,9 +65,15 @@ class ToolError(ProtocolError):
 
 
 class ToolProvider(Protocol):
-    """Where tools come from."""
+    """Where tools come from.
+
+    Where `goes_on` is true, a call that comes again with its key, because a worker died
+    that waited for it, is made again and has to go on with what the first one began.
+    Otherwise it is answered `outcome_unknown`.
+    """
 
     key: str
+    goes_on: bool = False
 
     def find(self, workspace_id: int, names: Collection[str]) -> list[Tool]:
         """Return those of the named tools that may be used; reads the database.

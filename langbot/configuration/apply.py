@@ -54,7 +54,7 @@ def apply_configuration(
     with every problem, keyed by object and field, and PermissionDenied.
     """
     with transaction.atomic():
-        lock_places()
+        lock_places(workspace.pk)
         before = objects_of(workspace)
         work = _Application(workspace, author, may_bind_globally)
         work.run(document)

@@ -8,7 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic import ValidationError as DocumentError
 
 from agents.bindings import EVENT_PATTERN
-from agents.choices import BindingScope, ModelKind, ProviderKind, SessionScope
+from agents.choices import (
+    BindingScope,
+    ModelKind,
+    MultitaskStrategy,
+    ProviderKind,
+    SessionScope,
+)
 from agents.models import default_event_types
 from agents.services import RUNNER_ID
 
@@ -89,6 +95,9 @@ class AgentDocument(_Document):
         default_factory=default_event_types, max_length=100
     )
     session_scope: Literal[tuple(SessionScope.values)] = SessionScope.SHARED.value  # type: ignore[valid-type]  # as above
+    multitask_strategy: Literal[tuple(MultitaskStrategy.values)] = (  # type: ignore[valid-type]  # as above
+        MultitaskStrategy.ENQUEUE.value
+    )
     bindings: list[BindingDocument] | None = None
 
 

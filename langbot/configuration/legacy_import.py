@@ -45,7 +45,7 @@ def import_legacy(
     does all of it and takes it back.
     """
     with transaction.atomic():
-        lock_places()
+        lock_places(workspace.pk)
         work = _Import(workspace, author)
         for name, why in document.problems:
             work.result.add("skipped", name, why)

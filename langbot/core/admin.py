@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
-from langbot.core import admin_accounts
+from langbot.core import admin_accounts, admin_notifications  # noqa: F401  registers pages
 from langbot.core.access import author_of, visible_rows
 from langbot.core.accounts import (
     create_service_account,
@@ -35,6 +35,7 @@ from langbot.core.models import (
     ServiceAccount,
     Workspace,
 )
+from langbot.core.periods import WorkspaceRetention
 from langbot.core.tokens import METRICS, READ, WRITE, create_api_token, may_give
 from langbot.lib import admin as look
 
@@ -48,12 +49,20 @@ class MembershipInline(look.TabularInline):
         return self.autocomplete_fields if request.user.is_superuser else []
 
 
+class RetentionInline(look.StackedInline):
+    """How long the workspace keeps things; without a saved row the defaults hold."""
+
+    model = WorkspaceRetention
+    max_num = 1
+    can_delete = False
+
+
 @admin.register(Workspace)
 class WorkspaceAdmin(AdministeredAdmin):
     list_display = ["name", "slug", "created_at"]
     search_fields = ["name", "slug"]
     prepopulated_fields = {"slug": ["name"]}
-    inlines = [MembershipInline]
+    inlines = [MembershipInline, RetentionInline]
 
     # A tenant comes and goes by the hand of who looks after all of them.
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -12,12 +12,22 @@ class CoreConfig(AppConfig):
         from django.db.models.signals import post_migrate
 
         from langbot import checks  # noqa: F401  registers the system checks
-        from langbot.core import access, audit_chain, retention, roles
+        from langbot.core import access, audit_chain, mailing, retention, roles
         from langbot.lib import boundary, sealed
 
         sealed.register("langbot_core.IdempotencyKey", "answer", "sealed")
         boundary.use(access.TenantBoundary())
-        retention.register("audit entries", audit_chain.purge_due)
+        retention.register_core()
+        retention.register(
+            "audit entries", audit_chain.purge_due, "langbot_core.AuditLog"
+        )
+        retention.register(
+            "notifications", mailing.purge_due, "langbot_core.Notification"
+        )
+        retention.keep(
+            "one row for each person and workspace",
+            "langbot_core.NotificationPreference",
+        )
         post_migrate.connect(
             roles.grant_rights, sender=self, dispatch_uid="langbot_core.roles"
         )

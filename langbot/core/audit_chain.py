@@ -18,9 +18,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, transaction
 
 from langbot.core.models import AuditLog, AuditSeal
+from langbot.core.periods import WorkspaceRetention
 from langbot.lib.conf import conf
 
 SEGMENT_ROWS = 1000
+REWRITTEN = "rewritten"  # the action of an entry that says how others read now
 # The columns a digest covers, in a fixed order: all that say what happened.
 _COLUMNS = (
     "id",
@@ -147,14 +149,30 @@ def _seal_problem(seal: AuditSeal, previous: str) -> str:
 def _row_problems(seal: AuditSeal) -> Iterator[tuple[int, str]]:
     """Yield (row, problem) in the order of the segment, then what was slipped in."""
     found = dict(map(digest_of, seal.rows.order_by("pk")))
+    rewritten: dict[int, str] | None = None
     for row, digest in seal.digests or []:
         actual = found.pop(row, None)
         if actual is None:
             yield row, "was removed"
         elif actual != digest:
-            yield row, "was changed"
+            if rewritten is None:
+                rewritten = rewritten_digests(seal.workspace_id)
+            if actual != rewritten.get(row):
+                yield row, "was changed"
     for row in found:
         yield row, "was added later"
+
+
+def rewritten_digests(workspace_id: int | None) -> dict[int, str]:
+    """Return what rows say since a person was erased from them, as digests.
+
+    The entries that tell so are in the same chain: their own digests are sealed too.
+    """
+    entries = AuditLog.objects.filter(workspace=workspace_id, action=REWRITTEN)
+    found: dict[int, str] = {}
+    for after in entries.order_by("pk").values_list("after", flat=True):
+        found |= {int(row): digest for row, digest in (after or {})["entries"].items()}
+    return found
 
 
 def unsealed_before(moment: datetime) -> int:
@@ -165,15 +183,23 @@ def unsealed_before(moment: datetime) -> int:
 def purge_due() -> int:
     """Remove the segments whose newest entry is too old; returns how many rows went.
 
-    `LANGBOT["AUDIT_DAYS"]` says how old, 0 keeps all. The oldest go first, so that a
-    chain has no hole.
+    The workspace's retention says how old, without it `LANGBOT["AUDIT_DAYS"]`; 0 keeps
+    all. The oldest go first, so that a chain has no hole.
     """
-    days = conf().audit_days
+    stored = WorkspaceRetention.objects.exclude(audit_days=None)
+    own: dict[int | None, Any] = {one.workspace_id: one.audit_days for one in stored}
+    chains = AuditSeal.objects.filter(purged_at=None).order_by()
+    places = list(chains.values_list("workspace", flat=True).distinct())
+    usual = conf().audit_days
+    return sum([_purge_chain(one, own.get(one, usual)) for one in places])
+
+
+def _purge_chain(workspace_id: int | None, days: int) -> int:
     if not days:
         return 0
     before = datetime.now(UTC) - timedelta(days=days)
-    due = AuditSeal.objects.filter(purged_at=None, last_at__lt=before).order_by("pk")
-    return sum(map(_purge_segment, due.values_list("pk", flat=True)))
+    due = _seals(workspace_id).filter(purged_at=None, last_at__lt=before)
+    return sum(map(_purge_segment, list(due.values_list("pk", flat=True))))
 
 
 @transaction.atomic

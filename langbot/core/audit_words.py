@@ -19,6 +19,10 @@ from django.utils.translation import pgettext_lazy
 from langbot.core.models import AuditLog
 
 ACTIONS: dict[str, Any] = {
+    "action approved": _("approved"),
+    "action edited": _("approved with changes"),
+    "action rejected": _("rejected"),
+    "action responded": _("answered by a person"),
     "archived": _("archived"),
     "cancel requested": _("cancel requested"),
     "cancelled": _("cancelled"),
@@ -28,6 +32,7 @@ ACTIONS: dict[str, Any] = {
     "disabled": pgettext_lazy("audit", "switched off"),
     "enabled": pgettext_lazy("audit", "switched on"),
     "exported": pgettext_lazy("audit", "exported"),
+    "extra day granted": _("extra day granted"),
     "forgot old secret keys": pgettext_lazy("audit", "forgot old secret keys"),
     "imported": pgettext_lazy("audit", "imported"),
     "package built": pgettext_lazy("audit", "package built"),
@@ -40,17 +45,22 @@ ACTIONS: dict[str, Any] = {
     "package uploaded": pgettext_lazy("audit", "package uploaded"),
     "package version chosen": pgettext_lazy("audit", "package version chosen"),
     "password changed": _("password changed"),
+    "person erased": _("person erased"),
+    "person exported": _("person exported"),
     "pruned": _("removed what was due"),
     "replayed": pgettext_lazy("audit", "replayed"),
     "reset": pgettext_lazy("audit", "begun anew"),
     "retried": pgettext_lazy("audit", "tried again"),
     "revoked": pgettext_lazy("status", "revoked"),
+    "rewritten": _("person's name replaced"),
     "risk acknowledged": _("risk acknowledged"),
     "rotated": pgettext_lazy("audit", "given a new key"),
     "rotated secrets": pgettext_lazy("audit", "secrets given a new key"),
     "run now": _("run at once"),
     "state removed": _("state removed"),
     "state set": _("state set"),
+    "tool allowed": _("tool allowed"),
+    "tool no longer allowed": _("tool no longer allowed"),
     "unarchived": pgettext_lazy("audit", "brought back"),
 }
 _NAMES = ("name", "label", "slug", "runner_id", "title", "event_id")

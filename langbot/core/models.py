@@ -9,6 +9,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from langbot.core.notices import Notification, NotificationPreference
+from langbot.core.periods import WorkspaceRetention
 from langbot.lib.models import (
     AppendOnlyModel,
     AppendOnlyQuerySet,
@@ -228,6 +230,10 @@ class AuditLogQuerySet(AppendOnlyQuerySet["AuditLog"]):
         """Put unsealed rows into a segment: the one change a row ever sees."""
         return models.QuerySet.update(self.filter(seal=None), seal=seal)
 
+    def rewrite(self, **values: Any) -> int:
+        """Replace what rows say of a person (`langbot.core.audit_erasing`, only it)."""
+        return models.QuerySet.update(self, **values)
+
 
 class AuditLog(AppendOnlyModel):
     """One act of a person or one configuration change, before and after."""
@@ -326,3 +332,22 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder}"
+
+
+__all__ = [
+    "ApiToken",
+    "ApiTokenQuerySet",
+    "AuditLog",
+    "AuditLogQuerySet",
+    "AuditSeal",
+    "AuditSealQuerySet",
+    "IdempotencyKey",
+    "Lease",
+    "Membership",
+    "Notification",
+    "NotificationPreference",
+    "RoleGrant",
+    "ServiceAccount",
+    "Workspace",
+    "WorkspaceRetention",
+]

@@ -27,6 +27,7 @@ Row = TypeVar("Row", bound=Model)
 
 DEFAULT_LIMIT = 50  # LB-73
 MAXIMUM_LIMIT = 200  # contract, lists
+LEFT_OUT = "X-Left-Out"
 _MAXIMUM_VALUE = 2**63 - 1
 _LINK = {"type": ["string", "null"], "format": "uri"}
 
@@ -105,6 +106,7 @@ class CursorPage(BasePagination):
         if backwards:
             rows.reverse()
             ends.reverse()
+        self._places = len(ends)
         self._next = self._link("n", ends[-1:]) if more or backwards else None
         came_from = position is not None and not backwards
         has_previous = came_from or (backwards and more)
@@ -136,8 +138,11 @@ class CursorPage(BasePagination):
         return replace_query_param(self._url, "cursor", cursor)
 
     def get_paginated_response(self, data: Any) -> Response:
+        """Return the page; a header counts the rows of it that cannot be shown."""
+        body = {"next": self._next, "previous": self._previous, "results": data}
+        left_out = self._places - len(data)
         return Response(
-            {"next": self._next, "previous": self._previous, "results": data}
+            body, headers={LEFT_OUT: str(left_out)} if left_out > 0 else None
         )
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ LABELS: dict[str, Promise] = {
 }
 OUR_APPS = "langbot_"  # how the labels of our apps begin
 
-# What only auditors and admins read: acts, and what opens doors.
+# What only auditors and admins read: acts, money, and what opens doors.
 _CLOSED = frozenset(
     f"langbot_{name}"
     for name in (
@@ -43,6 +43,12 @@ _CLOSED = frozenset(
         "core.view_membership",
         "core.view_serviceaccount",
         "agents.view_plugintoken",
+        "agents.view_usagerecord",
+        "agents.view_openmodelcall",
+        "agents.view_modelprice",
+        "agents.view_quota",
+        "agents.view_quotawindow",
+        "agents.view_persontier",
     )
 )
 # Code on the host's own machine: superusers have it, and give it to whom they trust.

@@ -19,6 +19,11 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     tool_call_seconds: int = 170  # below the SDK's 180 s call timeout (wire 2.9)
+    sub_run_wait_seconds: int = 160  # of one tool call that asks another agent
+    approval_wait_seconds: float = 150.0  # inside calls of one invocation, in all
+    plugin_extra_seconds: float = 180.0  # a plugin's deadline is later by these then
+    parked_seconds: int = 24 * 3600  # LH-11; an approval expires after these
+    question_seconds: int = 1800  # wire 6, unless the runner says when
     idle_seconds: int = 600  # AG-52
     run_seconds: int = 300  # LB-34
     run_seconds_maximum: int = 3600  # AG-25
@@ -27,6 +32,7 @@ class Limits(BaseModel):
     cancel_finalise_seconds: float = 5.0  # AG-35
     offline_wait_seconds: float = 60.0  # architecture 3
     follow_ups: int = 10  # AG-04
+    steered: int = 100  # messages that wait to be pulled by one run (LB-83)
     follow_ups_per_minute: int = 30  # AG-08, of one person
     follow_up_characters: int = 32_000  # AG-05
     runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
@@ -52,6 +58,13 @@ class Limits(BaseModel):
     run_text_characters: int = 2 * 1024 * 1024  # what all messages of a run say
     run_event_bytes: int = 16 * 1024 * 1024  # the data of all events of a run
     rerank_documents: int = 64  # LB-72
+    # Money, in microdollars. The base limits of a person apply where a quota for
+    # people names no amount (AG-86); a reserve is what one call may take at most
+    # before its cost is known.
+    person_daily_microdollars: int = 1_000_000  # AG-86
+    person_weekly_microdollars: int = 5_000_000  # AG-86
+    call_reserve_microdollars: int = 10_000  # where no price tells more
+    call_reserve_tokens: int = 4096  # of an answer that names no maximum
     claim_check_bytes: int = 256 * 1024
     inbound_bytes: int = 8 * 1024 * 1024
     inbound_entries: int = 2000
@@ -73,6 +86,15 @@ class Limits(BaseModel):
         ]
         if order != sorted(order):
             message = "tool call < default run < idle < longest run must hold"
+            raise ValueError(message)
+        waiting = [self.approval_wait_seconds, self.plugin_extra_seconds]
+        if self.approval_wait_seconds >= self.tool_call_seconds or waiting != sorted(
+            waiting
+        ):
+            message = "approval wait < tool call, and at most what plugins get on top"
+            raise ValueError(message)
+        if self.sub_run_wait_seconds >= self.tool_call_seconds:
+            message = "a wait for another agent < the tool call that waits"
             raise ValueError(message)
         if self.node_dead_seconds <= 2 * self.heartbeat_seconds:
             message = "a node is dead after more than two missed heartbeats"

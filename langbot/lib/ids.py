@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from io import BytesIO
+from typing import Any
 from uuid import UUID
 
 _TAIL_BITS = 74  # rand_a (12) and rand_b (62) of RFC 9562, section 5.7
@@ -61,3 +62,11 @@ def uuid7() -> UUID:
     milliseconds, tail = _sequence.advance()
     rand_a, rand_b = tail >> 62, tail & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 7 << 76 | rand_a << 64 | 2 << 62 | rand_b)
+
+
+def read_uuid(given: Any) -> UUID | None:
+    """Return the id that somebody wrote, None when it is none."""
+    try:
+        return UUID(given)
+    except (TypeError, ValueError, AttributeError):
+        return None

@@ -3,6 +3,8 @@
 import datetime
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 MAX_BYTES = 10 * 2**20  # LB-175
@@ -84,3 +86,14 @@ class DailyFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def remove_old(directory: Path, seconds: float) -> int:
+    """Remove log files that nobody wrote for so long; returns how many went."""
+    removed = 0
+    for path in directory.glob("*.log*"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if path.lstat().st_mtime < time.time() - seconds:
+                path.unlink()
+                removed += 1
+    return removed

@@ -117,6 +117,17 @@ def configure_structlog() -> None:
     )
 
 
+def _handlers(*, json: bool, directory: str | Path | None) -> dict[str, Any]:
+    console = {
+        "class": "logging.StreamHandler",
+        "formatter": "json" if json else "console",
+    }
+    if directory is None:
+        return {"console": console}
+    file = {"()": DailyFileHandler, "directory": directory, "formatter": "json"}
+    return {"console": console, "file": file}
+
+
 def logging_config(
     *,
     level: str,
@@ -130,18 +141,7 @@ def logging_config(
     `structlog.contextvars` are part of every line.
     """
     configure_structlog()
-    handlers: dict[str, Any] = {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "json" if json else "console",
-        }
-    }
-    if directory is not None:
-        handlers["file"] = {
-            "()": DailyFileHandler,
-            "directory": directory,
-            "formatter": "json",
-        }
+    handlers = _handlers(json=json, directory=directory)
     return {
         "version": 1,
         "disable_existing_loggers": False,

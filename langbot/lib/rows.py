@@ -1,7 +1,9 @@
 """Lists in which one broken row does not hide the others (AG-113).
 
 A row is broken when what it holds cannot be read: a secret whose key is lost, a
-document of another shape than ours. It is logged and left out; its number stays.
+document of another shape than ours. It is logged, told by `row_left_out` and left out;
+its number stays. Whatever else goes wrong is a mistake of ours: hidden it would look
+like an empty list.
 """
 
 import logging
@@ -9,22 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model, QuerySet
+from django.dispatch import Signal
 
 Row = TypeVar("Row", bound=Model)
 Shown = TypeVar("Shown")
 
-# What reading bad content raises, an unreadable secret among them; a database that is
-# away is no broken row.
-BROKEN: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    ObjectDoesNotExist,
-    TypeError,
-    ValueError,
-)
+# What a column that cannot be decoded raises, an unreadable secret among them; a
+# database that is away is no broken row.
+UNREADABLE = ValueError
+# What documents of another shape raise where they are shown.
+_MISSHAPEN = (AttributeError, LookupError, TypeError, ValueError)
+_JSON = (dict, list, str, int, float, bool, type(None))
+
+row_left_out = Signal()
+"""Sent with `model` (its label) and `key` for each row that a list leaves out."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,19 +42,30 @@ def read_page(rows: QuerySet[Row]) -> Page[Row]:
     """Read rows, one by one only when they cannot be read together."""
     try:
         found = list(rows)
-    except BROKEN:
+    except UNREADABLE:
         keys = list(_plain(rows).values_list("pk", flat=True))
         return Page(_each(rows, keys), keys)
     return Page(found, [row.pk for row in found])
 
 
 def shown(row: Model, show: Callable[[], Shown]) -> Shown | None:
-    """Return what `show` makes of a row, which is not None; None for a broken row."""
+    """Return what `show` makes of a row, which is not None; None for a broken row.
+
+    Raises what is no fault of the row, as far as that can be told: a misspelt
+    attribute of one of our objects is none of a document.
+    """
     try:
         return show()
-    except BROKEN:
-        _log.exception("A row is left out of a list: %s %s", row._meta.label, row.pk)
+    except _MISSHAPEN as error:
+        if isinstance(error, AttributeError) and not isinstance(error.obj, _JSON):
+            raise
+        _leave_out(row._meta.label, row.pk)
         return None
+
+
+def _leave_out(model: str, key: Any) -> None:
+    _log.exception("A row is left out of a list: %s %s", model, key)
+    row_left_out.send_robust(sender=None, model=model, key=key)
 
 
 def _plain(rows: QuerySet[Row]) -> QuerySet[Row]:
@@ -66,9 +79,9 @@ def _each(rows: QuerySet[Row], keys: list[Any]) -> list[Row]:
         one.query.clear_limits()  # the slice has chosen the keys
         try:
             found += list(one.filter(pk=key))
-        except BROKEN:
-            _log.exception("A row cannot be read: %s %s", rows.model._meta.label, key)
+        except UNREADABLE:
+            _leave_out(rows.model._meta.label, key)
     return found
 
 
-__all__ = ["BROKEN", "Page", "read_page", "shown"]
+__all__ = ["UNREADABLE", "Page", "read_page", "row_left_out", "shown"]

@@ -81,6 +81,7 @@ class Adapter(ABC):
     `Bot.secrets`, the others in `Bot.config`. `deduplicates` says that sending with
     the same idempotency key twice is seen once, so that a doubtful send is repeated.
     `supports_edit` is for platforms that have `edit`, `actions` names what `act` does.
+    Where `supports_cards` is false, what waits for a person goes as a text with a link.
     """
 
     kind: ClassVar[str]
@@ -91,6 +92,7 @@ class Adapter(ABC):
     surface: ClassVar[str] = "platform"
     has_webhook: ClassVar[bool] = False
     supports_edit: ClassVar[bool] = False
+    supports_cards: ClassVar[bool] = False
     actions: ClassVar[frozenset[str]] = frozenset()
 
     def parse(self, request: PlatformRequest, bot: "Bot") -> list[PlatformEvent]:

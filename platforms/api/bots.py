@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -14,12 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from langbot.core.access import author_of
-from langbot.core.rest import (
-    ObjectField,
-    StrictModelSerializer,
-    WorkspaceViewSet,
-    json_object,
-)
+from langbot.core.by_slug import BySlugViewSet
+from langbot.core.rest import ObjectField, StrictModelSerializer
 from langbot.problems import Problem
 from platforms.adapters import registry
 from platforms.checking import check_bot
@@ -105,9 +100,7 @@ class BotCheckSerializer(serializers.Serializer[Any]):
     checks = CheckSerializer(many=True)
 
 
-class BotViewSet(
-    mixins.RetrieveModelMixin, mixins.ListModelMixin, WorkspaceViewSet[Bot]
-):
+class BotViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, BySlugViewSet[Bot]):
     """Bots: where people and systems talk to agents. Secrets are never shown."""
 
     queryset = Bot.objects.select_related("workspace").filter(archived_at=None)
@@ -125,14 +118,7 @@ class BotViewSet(
     @extend_schema(responses={201: BotSerializer})
     def create(self, request: Request) -> Response:
         """Create a bot; `config` takes its platform's settings, secrets included."""
-        return Response(self._create(request, {}), status=201)
-
-    def _create(self, request: Request, extra: dict[str, Any]) -> Any:
-        workspace = self.required_workspace()
-        serializer = self.get_serializer(data={**json_object(request.data), **extra})
-        serializer.is_valid(raise_exception=True)
-        serializer.save(workspace=workspace)
-        return serializer.data
+        return self.created(request, {})
 
     def partial_update(self, request: Request, id: UUID) -> Response:
         """Change a bot; bindings follow it to a new slug."""
@@ -142,8 +128,7 @@ class BotViewSet(
     @action(detail=False, url_path="by-slug/<slug:slug>")
     def by_slug(self, request: Request, slug: str) -> Response:
         """Return the bot of this slug."""
-        bot = get_object_or_404(self.get_queryset(), slug=slug)
-        return Response(self.get_serializer(bot).data)
+        return self.found(slug)
 
     @extend_schema(
         responses={200: BotSerializer, 201: BotSerializer},
@@ -155,20 +140,7 @@ class BotViewSet(
 
         The mask keeps a secret. An archived bot of this slug comes back.
         """
-        workspace = self.required_workspace()
-        bot = Bot.objects.filter(workspace=workspace, slug=slug).first()
-        if bot is None:
-            return Response(self._create(request, {"slug": slug}), status=201)
-        with transaction.atomic():
-            if bot.archived_at is not None:
-                unarchive_bot(bot, author=author_of(request))
-            self.kwargs["id"] = bot.public_id
-            locked = self.lock_object()
-            data = {**_DEFAULTS, **json_object(request.data), "slug": slug}
-            serializer = self.get_serializer(locked, data=data)
-            serializer.is_valid(raise_exception=True)
-            serializer.save()
-        return Response(serializer.data)
+        return self.put_slug(request, slug, defaults=_DEFAULTS, unarchive=unarchive_bot)
 
     def destroy(self, request: Request, id: UUID) -> Response:
         """Delete a bot, or archive one that has been used; 409 while it is bound."""

@@ -4,18 +4,23 @@ A client may begin with `auth` (its token of an earlier visit, and how far it ha
 a run); without one, its first frame makes it a new visitor. Server frames:
 
     auth_ok           {"token"}
-    history           {"items", "waiting", "running"}
+    history           {"items", "waiting", "running", "anew"?}; with `anew` messages
+                      that are not among the items were replaced
     accepted          the answer shape of the contract, and "client_key"
     turn              {"run_id", "client_key"}: from here on this run is streamed
     agent_event       {"run_id", "seq", "event_type", "data", "created_at"}
-    session_complete  {"run_id", "items", "waiting"}: the run has ended
+    session_complete  {"run_id", "items", "waiting", "forgotten"}: the run has ended;
+                      a later message may have had its turn forgotten
+    withdrawn         {"message_id", "withdrawn", "waiting"}: whether it still waited
     stopped           {"stopped"}: whether there was a run to stop
+    cards             {"items"}: what waits or waited for a person, as it is now
     heartbeat         {}: every 15 s while a run is followed
     error             {"code", "detail", "client_key"?}: the socket stays open
 """
 
 import json
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -49,15 +54,37 @@ class Message(BaseModel):
     client_key: str = Field(pattern=r"^[!-~]{1,100}$")
 
 
+class Regenerate(BaseModel):
+    """A message whose answer is to be made anew; what came after it goes."""
+
+    type: Literal["regenerate"]
+    message_id: UUID
+
+
+class Withdraw(BaseModel):
+    """A message of the visitor's that waits and is not to be answered."""
+
+    type: Literal["withdraw"]
+    message_id: UUID
+
+
 class Interrupt(BaseModel):
     type: Literal["interrupt"]
+
+
+class Answer(BaseModel):
+    """A question's answer by field, the pressed button among them; null: none."""
+
+    type: Literal["answer"]
+    action_id: UUID
+    values: dict[str, Any] | None = None
 
 
 class HeartbeatAck(BaseModel):
     type: Literal["heartbeat_ack"]
 
 
-ClientFrame = Auth | Message | Interrupt | HeartbeatAck
+ClientFrame = Auth | Message | Withdraw | Regenerate | Interrupt | Answer | HeartbeatAck
 _frames: TypeAdapter[ClientFrame] = TypeAdapter(
     Annotated[ClientFrame, Field(discriminator="type")]
 )

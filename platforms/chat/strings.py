@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from langbot.lib.codes import visitor_texts
+from runners.choices import ActionStatus
 
 
 def chat_strings() -> dict[str, Any]:
@@ -24,9 +25,26 @@ def chat_strings() -> dict[str, Any]:
         "queued": _("Waiting for its turn"),
         "sending": _("Sending…"),
         "incomplete": _("Stopped"),
+        "again": _("Answer again"),
+        "conversation_busy": _("Please wait for the answer, or stop it."),
         "ignored": _("Nobody is set up to answer here."),
+        "reasoning": _("Reasoning"),
         "paused": _("Waiting for a person to decide"),
+        "question": _("A question"),
+        "approval": _("A step waits for approval"),
+        "waits_for_approval": _("Waiting for somebody who may approve it."),
+        "send_answer": _("Send the answer"),
+        "dismiss": _("Do not answer"),
+        "approve": _("Approve"),
+        "reject": _("Reject"),
+        "reason": _("Reason (optional)"),
+        "arguments": _("Arguments"),
+        "outcomes": {value: str(label) for value, label in ActionStatus.choices},
+        "action_resolved": _("This has been decided already."),
+        "action_expired": _("This is no longer asked."),
+        "invalid_decision": _("Please check your answer."),
         "withdrawn": _("This message was withdrawn."),
+        "withdraw": _("Take back"),
         "error": _("That did not work. Please try again."),
         "queue_full": _("Too many messages are waiting. Please wait for an answer."),
         "rate_limited": _("You are writing too fast. Please wait a moment."),

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core import signing
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from agents.choices import SessionScope
@@ -17,8 +17,9 @@ from platforms.adapters.base import PlatformEvent
 from platforms.intake import incoming, receive
 from platforms.models import Bot
 from runners.admission import conversation_key
-from runners.answers import answer_for, full_text
-from runners.choices import EventType, QueuedStatus, Role
+from runners.answers import answer_for, find_message, full_text
+from runners.branches import regenerate
+from runners.choices import LIVE, THOUGHT, EventType, QueuedStatus, Role
 from runners.ledger.runs import AgentRunQuerySet
 from runners.models import (
     AgentRun,
@@ -27,12 +28,13 @@ from runners.models import (
     QueuedMessage,
     TranscriptItem,
 )
+from runners.pending import cancel_message
 from runners.services import request_cancel
 
 MESSAGES_PER_MINUTE = 30
 CALLS_PER_MINUTE = 3000  # of all visitors of one bot
 HISTORY_ITEMS = 100
-# What a visitor may see of a run. The rest (tools, reasoning, logs, state, warnings)
+# What a visitor may see of a run. The rest (tools, logs, state, hidden reasoning)
 # is for the people who operate the agent.
 _SHOWN = frozenset(
     {
@@ -40,13 +42,14 @@ _SHOWN = frozenset(
         EventType.RUN_STARTED,
         EventType.RUN_PAUSED,
         EventType.RUN_RESUMED,
+        EventType.REASONING_DELTA,  # where the agent's policy shows it
         EventType.MESSAGE_DELTA,
         EventType.MESSAGE_COMPLETED,
         EventType.RUN_COMPLETED,
         EventType.RUN_FAILED,
     }
 )
-_PUBLIC_DATA = ("text", "finish_reason", "code", "retryable")
+_PUBLIC_DATA = ("text", "block", "finish_reason", "code", "retryable")
 
 
 class ChatError(Exception):
@@ -120,7 +123,7 @@ def say(visit: Visit, text: str, client_key: str) -> dict[str, Any]:
         raise ChatError("bot_disabled", "this chat is closed")
     if not text.strip():
         raise ChatError("invalid_frame", "text: is empty")
-    _check_rate(visit)
+    check_rate(visit)
     event = PlatformEvent(
         event_id=_event_id(visit, client_key),
         conversation=visit.place,
@@ -128,6 +131,18 @@ def say(visit: Visit, text: str, client_key: str) -> dict[str, Any]:
         input={"text": text},
     )
     return answer_for(receive(bot, event))
+
+
+def regenerate_reply(visit: Visit, message_id: UUID) -> None:
+    """Answer one of the visitor's messages again; what came after it is replaced.
+
+    Raises ChatError or AdmissionError.
+    """
+    check_rate(visit)
+    found = _transcript(visit).filter(public_id=message_id).first()
+    if found is None:
+        raise ChatError("not_found", "there is no such message")
+    regenerate(found, visit.place)
 
 
 def history(visit: Visit) -> dict[str, Any]:
@@ -172,6 +187,24 @@ def ended_turn(visit: Visit, turn: Turn) -> dict[str, Any]:
         "run_id": str(turn.run_id),
         "items": items,
         "waiting": _waiting(visit),
+        "forgotten": not items and _is_forgotten(turn),
+    }
+
+
+def withdraw(visit: Visit, message_id: UUID) -> dict[str, Any]:
+    """Take back one of the visitor's own waiting messages; raises ChatError.
+
+    `withdrawn` is false for one that is being answered by now.
+    """
+    message = find_message(message_id)
+    mine = conversations(visit).values_list("pk", flat=True)
+    is_mine = message is not None and message.event.actor.get("id") == visit.place
+    if message is None or not is_mine or message.conversation_id not in mine:
+        raise ChatError("not_found", "there is no such message")
+    return {
+        "message_id": str(message.public_id),
+        "withdrawn": cancel_message(message),
+        "waiting": _waiting(visit),
     }
 
 
@@ -195,7 +228,8 @@ def shown_event(event: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _check_rate(visit: Visit) -> None:
+def check_rate(visit: Visit) -> None:
+    """Take one of what a visitor may say in a minute; raises ChatError."""
     wait = throttle.seconds_to_wait(
         f"visitor:{visit.visitor}", MESSAGES_PER_MINUTE, 60
     ) or throttle.seconds_to_wait(f"bot:{visit.bot.public_id}", CALLS_PER_MINUTE, 60)
@@ -214,7 +248,7 @@ def _client_key(visit: Visit, event: EventLog | None) -> str:
     return event.event_id.removeprefix(prefix)
 
 
-def _conversations(visit: Visit) -> QuerySet[Conversation]:
+def conversations(visit: Visit) -> QuerySet[Conversation]:
     """Select the visitor's conversations, whatever session scope the agent has had."""
     probe = incoming(
         visit.bot,
@@ -227,7 +261,7 @@ def _conversations(visit: Visit) -> QuerySet[Conversation]:
 
 
 def _runs(visit: Visit) -> AgentRunQuerySet:
-    return AgentRun.objects.filter(conversation__in=_conversations(visit))
+    return AgentRun.objects.filter(conversation__in=conversations(visit))
 
 
 def _live_run(visit: Visit) -> AgentRun | None:
@@ -235,16 +269,26 @@ def _live_run(visit: Visit) -> AgentRun | None:
 
 
 def _transcript(visit: Visit) -> QuerySet[TranscriptItem]:
-    return TranscriptItem.objects.select_related("event", "run").filter(
-        conversation__in=_conversations(visit),
-        role__in=(Role.USER, Role.ASSISTANT, Role.SYSTEM),
-        item_type__in=("message", "error"),
+    rows = TranscriptItem.objects.current().select_related("event", "run")
+    return rows.filter(
+        conversation__in=conversations(visit),
+        role__in=(Role.USER, Role.ASSISTANT, Role.SYSTEM, Role.REASONING),
+        item_type__in=("message", "error", "interaction", THOUGHT),
     )
 
 
+def _is_forgotten(turn: Turn) -> bool:
+    rows = TranscriptItem.objects.filter(run_id=turn.key, role=Role.USER)
+    return rows.exclude(superseded_at=None).exists()
+
+
 def _waiting(visit: Visit) -> list[dict[str, Any]]:
+    """Return what has no answer yet, also what another message's run will answer."""
+    unanswered = Q(status=QueuedStatus.QUEUED) | Q(
+        status=QueuedStatus.INJECTED, run__status__in=LIVE
+    )
     messages = QueuedMessage.objects.select_related("event").filter(
-        conversation__in=_conversations(visit), status=QueuedStatus.QUEUED
+        unanswered, conversation__in=conversations(visit)
     )
     return [
         {
@@ -268,6 +312,7 @@ def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:
         "code": str(row.metadata.get("code") or "") if failed else None,
         "run_id": str(row.run.public_id) if row.run else None,
         "client_key": _client_key(visit, row.event) if is_user else "",
+        "block": row.metadata.get("block"),  # of reasoning: which one of its run
         "incomplete": bool(row.metadata.get("incomplete")),
         "created_at": row.created_at.isoformat(),
     }

@@ -1,5 +1,23 @@
 """Admin of the ledger; importing it registers everything."""
 
-from runners.admin import carriers, conversations, deliveries, events, ledger, runs
+from runners.admin import (
+    actions,
+    carriers,
+    conversations,
+    deliveries,
+    events,
+    grants,
+    ledger,
+    runs,
+)
 
-__all__ = ["carriers", "conversations", "deliveries", "events", "ledger", "runs"]
+__all__ = [
+    "actions",
+    "carriers",
+    "conversations",
+    "deliveries",
+    "events",
+    "grants",
+    "ledger",
+    "runs",
+]

@@ -7,15 +7,18 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from langbot.core.access import author_of
 from langbot.lib import admin as look
 from langbot.lib.codes import explain
 from langbot.lib.markdown import markdown_html
 from langbot.lib.periods import PeriodFilter
 from runners.admin.display import TimedList, run_badge
 from runners.admin.filters import BotFilter, KindFilter
+from runners.admin.people import ErasingPeople
 from runners.admin.search import IdSearch, conversations_named
 from runners.choices import QueuedStatus, Role
 from runners.models import Conversation, TranscriptItem
+from runners.titles import rename_conversation
 
 TRANSCRIPT_PAGE = 100
 _RUNS = 10
@@ -23,11 +26,12 @@ _WAITING = 50
 
 
 @admin.register(Conversation)
-class ConversationAdmin(IdSearch, look.RecordAdmin, TimedList):
+class ConversationAdmin(ErasingPeople, IdSearch, look.RecordAdmin, TimedList):
     Media = look.RecordMedia
     list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]
     list_filter = [KindFilter, "workspace", BotFilter, PeriodFilter]
     list_filter_submit = True
+    actions = ("erase_people",)
     list_select_related = ["workspace"]
     search_fields = ["public_id"]
     search_help_text = _("A whole conversation key, platform's id or id.")
@@ -54,6 +58,21 @@ class ConversationAdmin(IdSearch, look.RecordAdmin, TimedList):
         )
     ]
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Past the mixin that closes records: only the title can be written.
+        return bool(super(look.RecordMixin, self).has_change_permission(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = self.fieldsets[0][1]["fields"]
+        return [name for name in names if name != "title"]
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: Any, change: Any
+    ) -> None:
+        stored = Conversation.objects.get(pk=obj.pk)
+        title = form.cleaned_data["title"]
+        rename_conversation(stored, title, author_of(request))
+
     def matches(self, text: str) -> Q:
         return conversations_named(text)
 
@@ -70,7 +89,7 @@ class ConversationAdmin(IdSearch, look.RecordAdmin, TimedList):
 
 def _transcript(conversation: Conversation, before: str) -> dict[str, Any]:
     """Return one page of messages, oldest first, and where the earlier ones end."""
-    items = TranscriptItem.objects.filter(conversation=conversation)
+    items = TranscriptItem.objects.current().filter(conversation=conversation)
     if before.isascii() and before.isdecimal():
         items = items.filter(seq__lt=int(before[:18]))
     newest = items.order_by("-seq").defer("content")

@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from langbot.lib import admin as look
 from langbot.lib.redaction import redact
-from runners.choices import DeliveryStatus, RunStatus
-from runners.models import AgentRun, Delivery
+from runners.choices import ActionStatus, DeliveryStatus, RunStatus
+from runners.models import AgentRun, Delivery, PendingAction
 
 RUN_TONES: dict[str, str] = {
     RunStatus.COMPLETED: look.GOOD,
@@ -28,6 +28,13 @@ DELIVERY_TONES: dict[str, str] = {
     DeliveryStatus.FAILED: look.BAD,
     DeliveryStatus.UNCERTAIN: look.WARN,
     DeliveryStatus.SENDING: look.BUSY,
+}
+ACTION_TONES: dict[str, str] = {
+    ActionStatus.OPEN: look.WARN,
+    ActionStatus.APPROVED: look.GOOD,
+    ActionStatus.EDITED: look.GOOD,
+    ActionStatus.RESPONDED: look.GOOD,
+    ActionStatus.REJECTED: look.BAD,
 }
 
 
@@ -75,6 +82,12 @@ def delivery_badge(delivery: Delivery) -> str:
     return look.badge(delivery.get_status_display(), tone)
 
 
+def action_badge(action: PendingAction) -> str:
+    """Return the status of what a person was asked as a badge."""
+    tone = ACTION_TONES.get(action.status, look.CALM)
+    return look.badge(action.get_status_display(), tone)
+
+
 def labels_of(run: AgentRun) -> str:
     """Return the labels that people gave a run, as badges."""
     labels = run.labels if isinstance(run.labels, list) else []
@@ -118,6 +131,7 @@ __all__ = [
     "RUN_TONES",
     "BotColumn",
     "TimedList",
+    "action_badge",
     "delivery_badge",
     "document",
     "labels_of",

@@ -59,7 +59,7 @@ class QueuedMessageAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
         ),
         (
             _("What became of it?"),
-            {"fields": ["run_link", "public_id", "created_at", "ended_at"]},
+            {"fields": ["run_link", "reason", "public_id", "created_at", "ended_at"]},
         ),
     ]
 

@@ -13,7 +13,8 @@ from langbot.lib import admin as look
 from runners.admin.display import RUN_TONES
 from runners.admin.overview_attention import Item, items_for
 from runners.admin.overview_charts import Chart, runs_chart, times_chart
-from runners.admin.overview_facts import Facts
+from runners.admin.overview_costs import cost_charts
+from runners.admin.overview_facts import Facts, facts_for
 from runners.admin.overview_numbers import (
     DAY,
     HOUR,
@@ -65,18 +66,24 @@ class Overview:
         return sum(step.is_done for step in self.steps)
 
 
+def charts_for(user: Any, numbers: Numbers) -> list[Chart]:
+    """Return the charts of a window; what calls cost only to who may see money."""
+    own = [runs_chart(numbers), times_chart(numbers)]
+    return own + cost_charts(user, numbers)
+
+
 def overview_of(request: HttpRequest) -> Overview:
     """Return the page for a person; `?window=` chooses hour, day or week."""
     user: Any = request.user
     window = WINDOWS.get(request.GET.get("window", ""), DAY)
     sees_runs = user.has_perm("langbot_runners.view_agentrun")
     numbers = numbers_of(user, window) if sees_runs else None
-    facts = Facts(user)
+    facts = facts_for(user)
     return Overview(
         tiles=tiles_for(facts, numbers),
         steps=steps_for(facts),
         items=items_for(facts, numbers),
-        charts=[runs_chart(numbers), times_chart(numbers)] if numbers else [],
+        charts=charts_for(user, numbers) if numbers else [],
         windows=[(one.name, str(one.label), one == window) for one in WINDOWS.values()],
         is_partial=numbers is not None and numbers.is_partial,
     )

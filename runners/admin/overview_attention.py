@@ -13,9 +13,11 @@ from agents.registry.config_schema import selected_models
 from langbot.core.access import visible_rows
 from langbot.lib import admin as look
 from platforms.models import Bot
+from runners.action_forms import title_of
 from runners.admin.overview_facts import MOST, Facts
 from runners.admin.overview_numbers import BAD, Numbers
-from runners.choices import DeliveryStatus, QueuedStatus, RunStatus
+from runners.admin.waiting import waiting_count
+from runners.choices import ActionStatus, DeliveryStatus, QueuedStatus, RunStatus
 
 NAMED = 3  # agents or bots by name
 
@@ -39,6 +41,7 @@ def items_for(facts: Facts, today: Numbers | None) -> list[Item]:
         ("langbot_agents.view_agent", _runners),
         ("langbot_agents.view_agent", _models),
         ("langbot_runners.view_delivery", _deliveries),
+        ("langbot_runners.view_pendingaction", _actions),
         ("langbot_runners.view_agentrun", _runs),
         ("langbot_runners.view_queuedmessage", _messages),
         ("langbot_platforms.view_bot", _bots),
@@ -73,15 +76,6 @@ def _workers(facts: Facts) -> Iterator[Item]:
 
 def _runs(facts: Facts) -> Iterator[Item]:
     url = reverse("admin:langbot_runners_agentrun_changelist")
-    count, shown = facts.count("asked")
-    if count:
-        text = ngettext(
-            "%(count)s run waits for a person.",
-            "%(count)s runs wait for a person.",
-            count,
-        )
-        there = f"{url}?status__exact={RunStatus.REQUIRES_ACTION}"
-        yield Item(text % {"count": shown}, there)
     count, shown = facts.count("late")
     if count:
         text = ngettext(
@@ -90,6 +84,29 @@ def _runs(facts: Facts) -> Iterator[Item]:
             count,
         )
         there = f"{url}?status__exact={RunStatus.QUEUED}"
+        yield Item(text % {"count": shown}, there)
+
+
+def _actions(facts: Facts) -> Iterator[Item]:
+    """Yield what waits for a decision: a link for each, or one where they are many."""
+    count, shown = waiting_count(facts.user)
+    if 0 < count <= NAMED:
+        rows = facts.waiting_actions().select_related("agent")
+        for action in rows.only("kind", "tool_name", "form", "agent__name"):
+            text = _("A decision waits at %(agent)s: %(what)s")
+            named = {"agent": action.agent.name, "what": title_of(action)}
+            there = reverse(
+                "admin:langbot_runners_pendingaction_change", args=[action.pk]
+            )
+            yield Item(text % named, there)
+    elif count:
+        url = reverse("admin:langbot_runners_pendingaction_changelist")
+        text = ngettext(
+            "%(count)s decision waits for a person.",
+            "%(count)s decisions wait for a person.",
+            count,
+        )
+        there = f"{url}?status__exact={ActionStatus.OPEN}"
         yield Item(text % {"count": shown}, there)
 
 

@@ -61,11 +61,11 @@ def runs_chart(numbers: Numbers) -> Chart:
             for number, part in enumerate(numbers.parts)
             for bar in _stack(numbers, number, part, most)
         ],
-        ticks=_ticks(numbers),
+        ticks=ticks_of(numbers),
         heads=[_("From"), *names.values()],
         rows=[
             [
-                _moment(part, numbers.window),
+                part_name(part, numbers.window),
                 str(part.good),
                 str(part.bad),
                 str(part.other),
@@ -93,10 +93,10 @@ def times_chart(numbers: Numbers) -> Chart:
             for number, part in enumerate(numbers.parts)
             for bar in _pair(numbers, number, part, most)
         ],
-        ticks=_ticks(numbers),
+        ticks=ticks_of(numbers),
         heads=[_("From"), *names.values()],
         rows=[
-            [_moment(part, numbers.window), seconds(part.typical), seconds(part.slow)]
+            [part_name(part, numbers.window), seconds(part.typical), seconds(part.slow)]
             for part in numbers.parts
         ],
         legend=list(names.items()),
@@ -117,8 +117,8 @@ def _stack(numbers: Numbers, number: int, part: Part, most: int) -> list[Bar]:
         if not count:
             continue
         height = HEIGHT * count / most
-        title = f"{_moment(part, numbers.window)}: {count}"
-        bars.append(_bar(place, foot, height, tone, title))
+        title = f"{part_name(part, numbers.window)}: {count}"
+        bars.append(bar_at(place, foot, height, tone, title))
         foot -= height
     return bars
 
@@ -129,12 +129,12 @@ def _pair(numbers: Numbers, number: int, part: Part, most: float) -> list[Bar]:
     for tone, value in (("soft", part.slow), ("busy", part.typical)):
         if value:
             height = max(HEIGHT * value / most, 1.5)
-            title = f"{_moment(part, numbers.window)}: {seconds(value)}"
-            bars.append(_bar(place, HEIGHT, height, tone, title))
+            title = f"{part_name(part, numbers.window)}: {seconds(value)}"
+            bars.append(bar_at(place, HEIGHT, height, tone, title))
     return bars
 
 
-def _bar(
+def bar_at(
     place: tuple[int, int], foot: float, height: float, tone: str, title: str
 ) -> Bar:
     """Return the bar of (number, parts) that stands on `foot`."""
@@ -150,16 +150,18 @@ def _bar(
     )
 
 
-def _ticks(numbers: Numbers) -> list[str]:
+def ticks_of(numbers: Numbers) -> list[str]:
+    """Return the names below a chart, about four."""
     every = max(numbers.window.parts // 4, 1)
     return [
-        _moment(part, numbers.window)
+        part_name(part, numbers.window)
         for number, part in enumerate(numbers.parts)
         if number % every == 0
     ]
 
 
-def _moment(part: Part, window: Window) -> str:
+def part_name(part: Part, window: Window) -> str:
+    """Return when a part begins, with its day in a long window."""
     begins = localtime(part.begins)
     if window.length > timedelta(days=1):
         return f"{date_format(begins, 'SHORT_DATE_FORMAT')} {begins:%H:%M}"

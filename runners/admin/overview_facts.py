@@ -10,11 +10,16 @@ from agents.choices import ConnectionStatus
 from agents.models import Agent, AgentBinding, PluginConnection, RunnerDescriptor
 from agents.registry.connections import online_runner_ids
 from langbot.core.access import visible_rows
-from langbot.lib.conf import limits
 from langbot.lib.counts import counts_of
 from runners.admin.overview_numbers import DAY, since
 from runners.choices import DeliveryStatus, QueuedStatus, RunStatus
-from runners.models import AgentRun, Delivery, QueuedMessage, WorkerNode
+from runners.models import (
+    AgentRun,
+    Delivery,
+    PendingAction,
+    QueuedMessage,
+    WorkerNode,
+)
 
 MOST = 1_000  # counted; more are shown as so many and a plus
 AGENTS = 500  # looked at
@@ -61,6 +66,10 @@ class Facts:
         """Return the ids of the runners that some connection serves."""
         return set(online_runner_ids())
 
+    def waiting_actions(self) -> QuerySet[PendingAction]:
+        """Return what waits for a person's decision."""
+        return visible_rows(self.user, PendingAction.objects.open())
+
     def _answering(self) -> QuerySet[Agent]:
         agents = Agent.objects.filter(enabled=True, archived_at=None)
         return visible_rows(self.user, agents)
@@ -81,6 +90,7 @@ class Facts:
             "langbot_agents.view_agent": {"agents": self._answering()},
             "langbot_agents.view_agentbinding": {"bindings": visible_rows(user, bound)},
             "langbot_runners.view_agentrun": self._waiting_runs(),
+            "langbot_runners.view_pendingaction": {"actions": self.waiting_actions()},
             "langbot_runners.view_delivery": self._lost_deliveries(),
             "langbot_runners.view_queuedmessage": {
                 "messages": visible_rows(user, waiting)
@@ -88,11 +98,9 @@ class Facts:
         }
 
     def _waiting_runs(self) -> dict[str, QuerySet[Any]]:
-        asked = AgentRun.objects.filter(status=RunStatus.REQUIRES_ACTION)
         before = datetime.now(UTC) - _LONG
         late = AgentRun.objects.filter(status=RunStatus.QUEUED, queued_at__lt=before)
         return {
-            "asked": visible_rows(self.user, asked),
             "late": visible_rows(self.user, late),
         }
 
@@ -105,10 +113,17 @@ class Facts:
         }
 
 
+def facts_for(user: Any) -> Facts:
+    """Return the facts of one request, whose user they are kept on."""
+    known: Facts | None = getattr(user, "_langbot_facts", None)
+    if known is None:
+        known = user._langbot_facts = Facts(user)
+    return known
+
+
 def living_workers() -> QuerySet[WorkerNode]:
     """Return the worker processes whose heart beats."""
-    living = datetime.now(UTC) - timedelta(seconds=limits().node_dead_seconds)
-    return WorkerNode.objects.filter(heartbeat_at__gt=living, stopped_at=None)
+    return WorkerNode.objects.alive()
 
 
-__all__ = ["MOST", "Facts", "living_workers"]
+__all__ = ["MOST", "Facts", "facts_for", "living_workers"]

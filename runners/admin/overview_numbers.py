@@ -98,7 +98,7 @@ def recent(user: Any, model: type[Model], moment: datetime) -> QuerySet[Any]:
 
 def since(model: type[Model], moment: datetime) -> Q:
     """Select what was made since a moment, as a range of keys."""
-    rows = model._default_manager.filter(public_id__gte=_smallest(moment))
+    rows = model._default_manager.filter(public_id__gte=smallest_id(moment))
     return Q(pk__gte=Subquery(rows.order_by("public_id").values("pk")[:1]))
 
 
@@ -119,7 +119,7 @@ def numbers_of(user: Any, window: Window) -> Numbers:
     return Numbers(window, parts, statuses, total >= MOST_ROWS)
 
 
-def _smallest(moment: datetime) -> UUID:
+def smallest_id(moment: datetime) -> UUID:
     """Return the smallest UUIDv7 of a moment: public ids are indexed by time."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 
@@ -128,7 +128,7 @@ def _part_of(edges: list[datetime]) -> Case:
     """Return the number of a run's part; ids compare faster than times are cut."""
     return Case(
         *(
-            When(public_id__lt=_smallest(edge), then=Value(number))
+            When(public_id__lt=smallest_id(edge), then=Value(number))
             for number, edge in enumerate(edges[1:-1])
         ),
         default=Value(len(edges) - 2),

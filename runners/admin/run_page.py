@@ -1,5 +1,6 @@
 """What the page of a run shows beside its timeline."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
@@ -7,11 +8,15 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from artifacts.models import Artifact
 from langbot.lib.codes import explain
+from langbot.lib.money import dollars
+from runners.action_forms import title_of
 from runners.admin.came_in import came_in
 from runners.admin.display import (
+    action_badge,
     delivery_badge,
     link_to,
     run_badge,
@@ -20,7 +25,7 @@ from runners.admin.display import (
 from runners.admin.timeline import timeline_of, usage_text
 from runners.admin.wording import waiting_words
 from runners.choices import EventType
-from runners.models import AgentRun, Delivery, RemoteRuntime, WorkerNode
+from runners.models import AgentRun, Delivery, PendingAction, RemoteRuntime, WorkerNode
 
 RAW = "langbot_runners.view_raw_payload"
 COST = "langbot_runners.view_cost"
@@ -77,6 +82,7 @@ def facts_of(request: HttpRequest, run: AgentRun) -> dict[str, Any]:
         "children": run.children.defer("snapshot").order_by("pk")[:_MOST],
         "deliveries": [_delivery(one) for one in _deliveries(run)],
         "artifacts": _artifacts(run),
+        "actions": [_action(one) for one in _actions(run)],
         "refusals": run.refusals.order_by("-last_at", "pk")[:_MOST],
     }
 
@@ -99,9 +105,21 @@ def _stream_url(run: AgentRun) -> str:
 
 
 def _cost(request: HttpRequest, run: AgentRun) -> str:
-    if run.cost_microdollars is None or not request.user.has_perm(COST):
+    if not request.user.has_perm(COST):
         return ""
-    return f"${run.cost_microdollars / 1_000_000:,.6f}"
+    usage = run.usage if isinstance(run.usage, dict) else {}
+    unknown = usage.get("calls_without_cost") or 0
+    if run.cost_microdollars is None:
+        return str(_("unknown")) if unknown else ""
+    known = dollars(run.cost_microdollars)
+    if not unknown:
+        return known
+    text = ngettext(
+        "%(cost)s and %(count)d call of unknown cost",
+        "%(cost)s and %(count)d calls of unknown cost",
+        unknown,
+    )
+    return text % {"cost": known, "count": unknown}
 
 
 def _bot(run: AgentRun) -> str:
@@ -140,6 +158,20 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "row": delivery,
         "badge": delivery_badge(delivery),
         "place": delivery.place,
+    }
+
+
+def _actions(run: AgentRun) -> Iterable[PendingAction]:
+    rows = run.pending_actions.defer("arguments", "answer", "decision")
+    # The page's own query knows whether there are any; that of its refresh does not.
+    return rows.order_by("pk")[:_MOST] if getattr(run, "has_asked", True) else ()
+
+
+def _action(action: PendingAction) -> dict[str, Any]:
+    return {
+        "row": action,
+        "badge": action_badge(action),
+        "title": title_of(action),
     }
 
 

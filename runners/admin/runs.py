@@ -7,7 +7,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
@@ -42,7 +42,7 @@ from runners.admin.run_page import (
 from runners.admin.search import IdSearch, runs_named
 from runners.admin.timeline import timeline_of
 from runners.choices import RunStatus
-from runners.models import AgentRun
+from runners.models import AgentRun, PendingAction
 from runners.notes import annotate_run
 from runners.retries import retry_run
 from runners.services import request_cancel
@@ -169,7 +169,9 @@ class AgentRunAdmin(Acts, Exports, IdSearch, look.RecordAdmin, RunTable):
         match = request.resolver_match
         if match is not None and match.url_name == f"{_NAME}_change":
             related = ("agent", "event", "conversation", "binding", "parent")
-            return runs.select_related(*related).defer("parent__snapshot")
+            asked = PendingAction.objects.filter(run=OuterRef("pk"))
+            page = runs.select_related(*related).defer("parent__snapshot")
+            return page.annotate(has_asked=Exists(asked))
         return runs.select_related("agent", "event").defer(*_LARGE)
 
     # What people write on a run.

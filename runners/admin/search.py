@@ -13,7 +13,14 @@ from django.http import HttpRequest
 from langbot.core.models import Workspace
 from langbot.lib.admin import as_uuid
 from runners.labels import has_problem
-from runners.models import AgentRun, Conversation, Delivery, EventLog, QueuedMessage
+from runners.models import (
+    AgentRun,
+    Conversation,
+    Delivery,
+    EventLog,
+    PendingAction,
+    QueuedMessage,
+)
 
 MOST = 1000  # records that one id leads to
 
@@ -68,6 +75,15 @@ def deliveries_named(text: str) -> Q:
     return _found(Delivery, ways) or _nothing()
 
 
+def actions_named(text: str) -> Q:
+    """What waits for a person by its id, run or conversation; else by its tool."""
+    ways = [
+        *_ids(text, "public_id", "run__public_id", "conversation__public_id"),
+        *_places(text, "conversation__"),
+    ]
+    return _found(PendingAction, ways) or Q(tool_name=text)
+
+
 def queued_named(text: str) -> Q:
     """Queued messages by their ids, or those of their event and conversation."""
     ways = [
@@ -115,6 +131,7 @@ def _nothing() -> Q:
 
 __all__ = [
     "IdSearch",
+    "actions_named",
     "calls_named",
     "conversations_named",
     "deliveries_named",

@@ -24,6 +24,10 @@ _USAGE: dict[str, Any] = {
     "completion_tokens": _("completion tokens"),
     "total_tokens": _("tokens in all"),
     "estimated": _("estimated"),
+    "cached_tokens": _("cached tokens"),
+    "reasoning_tokens": _("reasoning tokens"),
+    "model_calls": _("model calls"),
+    "calls_without_cost": _("calls of unknown cost"),
 }
 _TONES: dict[str, str] = {
     EventType.WARNING: WARN,

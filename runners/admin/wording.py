@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from langbot.lib.redaction import redact
-from runners.choices import EventType
+from runners.choices import ActionStatus, EventType
 
 _LABELS: dict[str, Any] = {
     EventType.RUN_QUEUED: gettext_lazy("Queued"),
@@ -96,6 +96,25 @@ def _adopted(_data: dict[str, Any]) -> str:
     return _("Another worker carries the run on.")
 
 
+def _asked(data: dict[str, Any]) -> str:
+    """Return the tools that may run, or the title of a question."""
+    calls = data.get("action_requests")
+    if isinstance(calls, list):
+        named = [call for call in calls if isinstance(call, dict)]
+        return "\n".join(f"{c.get('name')} {_short(c.get('arguments'))}" for c in named)
+    payload = data.get("payload")
+    asked = payload if isinstance(payload, dict) else data
+    return str(asked.get("title") or asked.get("action") or "")
+
+
+def _decided(data: dict[str, Any]) -> str:
+    """Return who decided what about which tool, and why."""
+    status = str(data.get("status") or "")
+    words = ActionStatus(status).label if status in ActionStatus.values else status
+    parts = [data.get("decided_by"), data.get("tool_name"), words, data.get("reason")]
+    return " · ".join(str(part) for part in parts if part)
+
+
 def _plain(data: dict[str, Any]) -> str:
     """Return the words of an event: its code and what it says."""
     parts = [data.get("code"), data.get("level")]
@@ -118,6 +137,8 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     EventType.TOOL_CALL_COMPLETED: _tool_answer,
     EventType.STATE_UPDATED: _state,
     EventType.RUN_ADOPTED: _adopted,
+    EventType.ACTION_REQUESTED: _asked,
+    EventType.ACTION_RESOLVED: _decided,
 }
 
 

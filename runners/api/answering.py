@@ -6,7 +6,7 @@ streams again.
 """
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -24,15 +24,19 @@ from langbot.core.rest import WorkspaceViewSet
 from langbot.problems import Problem, invalid
 from runners.admission import Admitted, Incoming, admit
 from runners.answers import answer_for, run_of, wait_for_reply
+from runners.api.run_tokens import token_for
 from runners.api.sse import release_connection, stream_batches, wants_stream
 from runners.errors import (
     AdmissionError,
     AgentUnavailableError,
+    BudgetUsedUpError,
     ConversationBusyError,
     EmptyMessageError,
     InputTooLargeError,
+    NoReplyError,
     NotEndedError,
     NotReplayableError,
+    NotSteerableError,
     QueueFullError,
     TooManyFollowUpsError,
 )
@@ -48,9 +52,12 @@ _REFUSALS: dict[type[AdmissionError], int] = {
     EmptyMessageError: 400,
     AgentUnavailableError: 409,
     ConversationBusyError: 409,
+    NoReplyError: 409,
     NotEndedError: 409,
     NotReplayableError: 409,
+    NotSteerableError: 409,
     TooManyFollowUpsError: 429,
+    BudgetUsedUpError: 429,
 }
 _STATUS_CODES = {"started": 201, "queued": 202, "duplicate": 200, "ignored": 200}
 
@@ -76,6 +83,9 @@ class AnswerSerializer(serializers.Serializer[Any]):
     )
     event_id = serializers.CharField(required=False)
     duplicate = serializers.BooleanField(required=False)
+    token = serializers.CharField(
+        required=False, help_text="For `/ws/runs/<run_id>/`, good for 300 s."
+    )
     reply = ReplySerializer(required=False)
 
 
@@ -97,8 +107,15 @@ class AnsweringViewSet(WorkspaceViewSet[Row]):
 
     def answer(self, incoming: Incoming) -> Response:
         """Admit the message and say what became of it."""
+        return self.answer_by(lambda: admit(incoming))
+
+    def answer_by(self, begin: Callable[[], Admitted]) -> Response:
+        """Say what became of what `begin` admits; a refusal becomes a problem."""
         read_wait(self.request)  # refused before anything is written
-        admitted = self._admitted = admit_or_refuse(incoming)
+        try:
+            admitted = self._admitted = begin()
+        except AdmissionError as error:
+            raise refusal(error) from None
         answer = answer_for(admitted)
         response = Response(answer, status=_STATUS_CODES[admitted.status])
         if admitted.run is not None:
@@ -114,20 +131,16 @@ class AnsweringViewSet(WorkspaceViewSet[Row]):
             return response
         if response.status_code >= 300 or not _has_run(answer):  # noqa: PLR2004  HTTP's own number
             return response
+        if answer["run_id"] is not None:
+            # Made anew for a replayed answer: the first one has expired by then.
+            workspace = self.required_workspace()
+            answer["token"] = token_for(request, answer["run_id"], workspace.pk)
         if wants_stream(request):
             streamed = _stream(answer, self._admitted)
             streamed["X-Message-ID"] = str(answer["message_id"])
             return streamed
         seconds = read_wait(request)
         return _with_reply(response, seconds) if seconds else response
-
-
-def admit_or_refuse(incoming: Incoming) -> Admitted:
-    """Admit a message; a refusal becomes the contract's problem."""
-    try:
-        return admit(incoming)
-    except AdmissionError as error:
-        raise refusal(error) from None
 
 
 def refusal(error: AdmissionError) -> Problem:
@@ -142,7 +155,9 @@ def refusal(error: AdmissionError) -> Problem:
         )
     extra = {}
     if isinstance(error, ConversationBusyError):
-        extra = {"turn_in_flight": str(error.run_id)}
+        extra = {"turn_in_flight": str(error.run_id) if error.run_id else None}
+    elif isinstance(error, BudgetUsedUpError):
+        extra = {"resets_at": error.resets_at.isoformat(), "window": error.window}
     status = _REFUSALS.get(type(error), 422)
     return Problem(
         status, error.code, str(error), retry_after=error.retry_after, extra=extra

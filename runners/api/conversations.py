@@ -5,7 +5,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import Http404
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -37,13 +37,20 @@ from runners.api.serializers import (
 )
 from runners.api.transcript import TranscriptPage
 from runners.bots import find_bot
-from runners.choices import ConversationKind, QueuedStatus
+from runners.branches import find_item, regenerate, say_after
+from runners.choices import HIDDEN_THOUGHT, ConversationKind, QueuedStatus
 from runners.models import AgentRun, Conversation, QueuedMessage, TranscriptItem
 from runners.pending import cancel_message
 from runners.resets import reset_conversation
 
 # Columns of a message's run and event that a transcript does not show.
 _LARGE = ("run__snapshot", "event__input", "event__data", "event__delivery")
+
+
+def running_run() -> Subquery:
+    """Return an expression: the id of a conversation's live run (AG-54)."""
+    live = AgentRun.objects.live().filter(conversation=OuterRef("pk")).order_by()
+    return Subquery(live.values("public_id")[:1])
 
 
 class ConversationFilters(serializers.Serializer[Any]):
@@ -57,7 +64,7 @@ class ConversationViewSet(
 ):
     """Where messages have an order. `key` is the caller's own name for one."""
 
-    queryset = Conversation.objects.all()
+    queryset = Conversation.objects.annotate(running=running_run())
     serializer_class = ConversationSerializer
     filter_serializer = ConversationFilters
 
@@ -87,6 +94,10 @@ class ConversationViewSet(
         row, is_new = open_conversation(workspace, **serializer.validated_data)
         return Response(self.get_serializer(row).data, status=201 if is_new else 200)
 
+    def partial_update(self, request: Request, id: UUID) -> Response:
+        """Rename a conversation."""
+        return self.change(partial=True)
+
     @extend_schema(
         methods=["GET"],
         responses=MessageSerializer(many=True),
@@ -110,7 +121,8 @@ class ConversationViewSet(
         """GET the transcript, newest first; POST a message."""
         conversation = self.get_object()
         if request.method == "GET":
-            items = TranscriptItem.objects.filter(conversation=conversation)
+            rows = TranscriptItem.objects.current().filter(conversation=conversation)
+            items = rows.exclude(item_type=HIDDEN_THOUGHT)
             return self.listing(items.select_related("run", "event").defer(*_LARGE))
         return self._send(request, conversation)
 
@@ -140,22 +152,24 @@ class ConversationViewSet(
         content = serializer.validated_data
         if content.get("client_key"):
             content["event_id"] = f"{conversation.public_id}:{content['client_key']}"
-        if content.get("parent"):
-            parent = str(content["parent"])
-            content["metadata"] = {**content.get("metadata", {}), "parent": parent}
-        content["attachments"] = _attachments(
+        parent = _parent_of(conversation, content)
+        if parent is not None and "text" not in content:
+            author = author_of(request)
+            return self.answer_by(lambda: regenerate(parent, author))
+        content["attachments"] = attachments_of(
             workspace, conversation, content.get("files", [])
         )
-        return self.answer(
-            message_from(
-                request,
-                workspace,
-                content,
-                agent=content.get("agent") or _agent_of(conversation),
-                conversation=conversation,
-                bot=_bot_of(conversation),
-            )
+        incoming = message_from(
+            request,
+            workspace,
+            content,
+            agent=content.get("agent") or _agent_of(conversation),
+            conversation=conversation,
+            bot=bot_of(conversation),
         )
+        if parent is not None:
+            return self.answer_by(lambda: say_after(parent, incoming))
+        return self.answer(incoming)
 
     @extend_schema(
         request=None,
@@ -203,6 +217,17 @@ class ConversationViewSet(
         return Response(status=204)
 
 
+def _parent_of(
+    conversation: Conversation, content: dict[str, Any]
+) -> TranscriptItem | None:
+    """Return the message that `parent` names, or refuse it."""
+    named = content.get("parent")
+    found = find_item(conversation, named) if named is not None else None
+    if named is not None and found is None:
+        raise invalid({"parent": [_("There is no such message.")]})
+    return found
+
+
 def own_key(place: str, key: str) -> str:
     """Return the canonical key of a caller's own one, as admission makes it."""
     return f"{place}/{quote(key, safe='')}//"
@@ -233,7 +258,8 @@ def open_conversation(
         return rows.get(), False  # another request made it first
 
 
-def _bot_of(conversation: Conversation) -> BotRef | None:
+def bot_of(conversation: Conversation) -> BotRef | None:
+    """Return the bot that the conversation came by, None for one of REST."""
     return None if conversation.bot_id is None else find_bot(conversation.bot_id)
 
 
@@ -250,9 +276,10 @@ def _agent_of(conversation: Conversation) -> Agent | None:
     return last.agent
 
 
-def _attachments(
+def attachments_of(
     workspace: Workspace, conversation: Conversation, files: list[UUID]
 ) -> list[dict[str, Any]]:
+    """Return references to files that a caller names; raises a 400 for unknown ones."""
     found = {
         row.public_id: row
         for row in unexpired().filter(workspace=workspace, public_id__in=files)

@@ -14,6 +14,7 @@ from runners.models import Conversation
 
 MESSAGE = "message.received"
 TRIGGER = "api"  # C-19
+_INPUT = ("text", "attachments")
 _DELIVERY = {
     "surface": "api",
     "automatic_reply": True,
@@ -38,9 +39,6 @@ def message_from(
     `metadata`.
     """
     given_id = content.get("event_id") or event_id_of(request)
-    given = {
-        name: content[name] for name in ("text", "attachments") if content.get(name)
-    }
     return Incoming(
         workspace=workspace,
         source=source_of(request),
@@ -54,7 +52,7 @@ def message_from(
         external_conversation=conversation.external_id if conversation else "",
         thread=conversation.thread if conversation else "",
         actor=actor_of(request),
-        input=given,
+        input={name: content[name] for name in _INPUT if content.get(name)},
         delivery=dict(_DELIVERY),
         metadata=content.get("metadata") or {},
         dry_run=bool(content.get("dry_run")),

@@ -1,7 +1,6 @@
-"""How clients name a bot and a run."""
+"""How clients name a bot."""
 
 from typing import Any
-from uuid import UUID
 
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
@@ -10,7 +9,6 @@ from rest_framework import serializers
 
 from agents.api.references import reference_to
 from platforms.models import Bot
-from runners.models import AgentRun
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -35,15 +33,3 @@ class BotReference(serializers.Field[Bot, Any, str, Any]):
 
     def to_representation(self, value: Bot) -> str:
         return str(value.public_id)
-
-
-@extend_schema_field(OpenApiTypes.UUID)
-class RunReference(serializers.UUIDField):
-    """A run of the view's workspace by id."""
-
-    def to_internal_value(self, data: Any) -> UUID:
-        run_id = super().to_internal_value(data)
-        workspace = self.context["view"].workspace
-        if not AgentRun.objects.filter(workspace=workspace, public_id=run_id).exists():
-            raise serializers.ValidationError(_("There is no such run."))
-        return run_id

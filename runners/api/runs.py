@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers
@@ -20,14 +21,21 @@ from langbot.core.audit import record_act
 from langbot.core.rest import StrictSerializer, WorkspaceViewSet
 from langbot.lib.periods import within
 from langbot.lib.prepared import is_word
+from langbot.problems import invalid
 from runners.api.answering import refusal
 from runners.api.metadata import METADATA, with_metadata
 from runners.api.references import BotReference
+from runners.api.run_tokens import (
+    RunTokenSerializer,
+    TokenRequestSerializer,
+    token_for,
+)
 from runners.api.serializers import RunEventSerializer, RunSerializer
 from runners.api.sse import read_after, stream_run
 from runners.choices import RunStatus
+from runners.clients.tokens import LIFE_SECONDS
 from runners.errors import AdmissionError
-from runners.live import document_of
+from runners.live import document_of, is_hidden
 from runners.models import AgentRun, RunEvent
 from runners.retries import retry_run
 from runners.services import request_cancel
@@ -106,7 +114,7 @@ class RunViewSet(
         rows: Any = RunEvent.objects.filter(run=run, seq__gt=read_after(request))
         page: list[Any] = self.paginate_queryset(rows) or []
         return self.get_paginated_response(
-            [document_of(run.public_id, row) for row in page]
+            [document_of(run.public_id, row) for row in page if not is_hidden(row)]
         )
 
     @extend_schema(
@@ -139,6 +147,34 @@ class RunViewSet(
             record_act(author_of(request), "cancel requested", run)
         answer = self.get_serializer(self.get_queryset().get(pk=run.pk)).data
         return Response(answer, status=202 if asked else 200)
+
+    @extend_schema(
+        request=TokenRequestSerializer,
+        responses=RunTokenSerializer,
+        operation_id="run_token",
+    )
+    @action(detail=True, methods=["post"])
+    def token(self, request: Request, id: UUID) -> Response:
+        """Make a token for the run's socket; a client asks again when it expires."""
+        run = self.get_object()
+        serializer = TokenRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        conversation = run.conversation.public_id
+        if serializer.validated_data.get("conversation", conversation) != conversation:
+            raise invalid({"conversation": [_("The run is in another conversation.")]})
+        return Response({"run_id": str(id), "conversation": str(conversation)})
+
+    def after_answer(self, request: Request, response: Response) -> HttpResponseBase:
+        if self.action == "token" and response.status_code == 200:  # noqa: PLR2004  HTTP's own number
+            run_id, workspace = response.data["run_id"], self.required_workspace()
+            # Made anew for a replayed answer: the first one has expired by then.
+            response.data |= {
+                "token": token_for(request, run_id, workspace.pk),
+                "expires_in": LIFE_SECONDS,
+                "socket": f"/ws/runs/{run_id}/",
+            }
+            response["Cache-Control"] = "no-store"
+        return response
 
     @extend_schema(
         request=None, responses={201: RunSerializer}, operation_id="retry_run"

@@ -12,7 +12,7 @@ from langbot.core.permissions import COST, GuardedFields
 from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
-from runners.api.references import BotReference, RunReference
+from runners.api.references import BotReference
 from runners.models import (
     AgentRun,
     Conversation,
@@ -22,28 +22,50 @@ from runners.models import (
     TranscriptItem,
 )
 from runners.notes import annotate_run
+from runners.titles import rename_conversation
 
 FILES = 20  # AG-05
 
 
-class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    id = serializers.UUIDField(source="public_id")
-    key = serializers.CharField(source="external_id")
-    bot = serializers.UUIDField(source="bot_id", allow_null=True)
+class ConversationSerializer(StrictModelSerializer[Conversation]):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    key = serializers.CharField(source="external_id", read_only=True)
+    bot = serializers.UUIDField(source="bot_id", allow_null=True, read_only=True)
+    title = serializers.CharField(
+        max_length=200,
+        allow_blank=True,
+        required=False,
+        help_text="The first words, until somebody names it.",
+    )
+    running = serializers.UUIDField(
+        read_only=True, allow_null=True, default=None, help_text="The run under way."
+    )
+    last_sequence = serializers.IntegerField(
+        source="transcript_seq", read_only=True, help_text="Of its last message."
+    )
 
     class Meta:
         model = Conversation
-        fields = [
+        read_only_fields = [
             "id",
             "key",
             "kind",
-            "title",
             "bot",
             "thread",
             "actor_id",
+            "running",
+            "last_sequence",
             "created_at",
             "updated_at",
         ]
+        fields = [*read_only_fields[:3], "title", *read_only_fields[3:]]
+
+    def update(
+        self, instance: Conversation, validated_data: dict[str, Any]
+    ) -> Conversation:
+        title = validated_data.get("title", instance.title)
+        rename_conversation(instance, title, author_of(self.context["request"]))
+        return instance
 
 
 class NewConversationSerializer(StrictSerializer):
@@ -54,16 +76,33 @@ class NewConversationSerializer(StrictSerializer):
 
 class NewMessageSerializer(StrictSerializer):
     text = serializers.CharField(
-        max_length=limits().follow_up_characters, trim_whitespace=False
+        max_length=limits().follow_up_characters,
+        trim_whitespace=False,
+        required=False,
+        help_text="Required, unless the reply to `parent` is to be made anew.",
     )
     files: Any = serializers.ListField(
         child=serializers.UUIDField(), required=False, max_length=FILES
     )
     client_key = serializers.CharField(max_length=100, required=False)
     agent = AgentReference(required=False)
-    parent: Any = RunReference(required=False)
+    parent: Any = serializers.UUIDField(
+        required=False,
+        help_text=(
+            "A message of the conversation: what came after it is replaced. Without a "
+            "text it, or the message that it replies to, is answered again."
+        ),
+    )
     dry_run = serializers.BooleanField(required=False)
     metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "text" in attrs:
+            return attrs
+        if "parent" not in attrs:
+            message = self.fields["text"].error_messages["required"]
+            raise serializers.ValidationError({"text": [message]}, code="required")
+        return attrs
 
 
 class MessageSerializer(serializers.ModelSerializer[TranscriptItem]):
@@ -117,6 +156,7 @@ class PendingSerializer(serializers.ModelSerializer[QueuedMessage]):
             "message_id",
             "status",
             "mode",
+            "reason",
             "conversation",
             "agent",
             "run_id",

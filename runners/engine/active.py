@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -13,14 +14,16 @@ from pydantic_core import from_json
 from langbot.lib.conf import limits
 from langbot.lib.redis import run_inbound
 from langbot.lib.streams import Entry
-from runners.choices import RunStatus
+from runners.choices import EventType, RunStatus
 from runners.engine.placement import Place
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import RunFacts
 from runners.gateway.messages import OWN, NodeMessage, split_frames
 from runners.gateway.run_streams import NO_DELTA, delta_of
+from runners.host_api.waiting import WaitClock
 from runners.ledger.batches import Batch
 from runners.ledger.fence import NewEvent
+from runners.ledger.pausing import EARLIER, SECONDS_LEFT, Pause
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import FrameError, Response, parse_frame
 from runners.protocol.frames import Request as HostCall
@@ -46,6 +49,7 @@ class Awaited:
     seq_id: int
     event: NewEvent | None
     future: asyncio.Future[tuple[int, NewEvent]]
+    may_outlive: bool = True  # it gets its answer though the run ended with it
 
 
 class ActiveRun:
@@ -74,9 +78,11 @@ class ActiveRun:
         self.last_activity = time.monotonic()
         self.awaited: list[Awaited] = []
         self.settled: set[int] = set()  # calls that get an answer though the run ended
+        self.clock = WaitClock(facts)
+        self.pause: Pause | None = None  # what it still sends is ignored
         self._on_call = on_call
         self._open_calls: dict[int, str] = {}
-        self.told: set[int] = set()  # calls whose effect the ledger has an event of
+        self.told: set[tuple[int, str]] = set()  # calls, and the events that tell them
         self._entries_since_flush = 0
         self._bytes_since_flush = 0
 
@@ -89,6 +95,8 @@ class ActiveRun:
 
     def feed(self, entry_id: str, payload: bytes) -> None:
         """Apply the frames of one stream entry."""
+        if self.pause is not None:
+            return
         self.cursor = entry_id
         self.last_activity = time.monotonic()
         self._entries_since_flush += 1
@@ -168,6 +176,8 @@ class ActiveRun:
 
     def overdue(self, now: float, epoch: float) -> bool:
         """End the run when its deadline or its idle time is over; True if it did."""
+        if self.pause is not None:
+            return False
         bounds = limits()
         deadline = self.facts.deadline_at
         grace = bounds.deadline_grace_seconds
@@ -196,6 +206,21 @@ class ActiveRun:
             wait = limits().cancel_grace_seconds if cooperative else 0.0
             self.cancel_at = time.monotonic() + wait
 
+    def park(self, reason: str) -> None:
+        """Give the run up until a person has decided, with what it has said so far."""
+        if self.pause is not None or self.log.ending is not None:
+            return
+        self.log.complete_open_text()
+        invocation, snapshot = self.tenure.invocation, self.facts.snapshot
+        self.log.tell(NewEvent(EventType.RUN_PAUSED, {"reason": reason}))
+        self.pause = Pause(
+            {
+                **snapshot,
+                SECONDS_LEFT: self.clock.unmoved_seconds(),
+                EARLIER: [*snapshot.get(EARLIER, ()), invocation],
+            }
+        )
+
     # Batches
 
     @property
@@ -205,6 +230,7 @@ class ActiveRun:
             self.log.events
             or self.log.states
             or self.log.ending
+            or self.log.actions
             or self._entries_since_flush >= _FLUSH_ENTRIES
             or not self.has_room
         )
@@ -214,6 +240,7 @@ class ActiveRun:
         log = self.log
         events, log.events = log.events, []
         states, log.states = log.states, []
+        actions, log.actions = log.actions, []
         if log.ending is not None:
             events.append(log.ending.event(log.last_sequence))
         self._entries_since_flush = self._bytes_since_flush = 0
@@ -229,8 +256,19 @@ class ActiveRun:
             states=states,
             files=log.files.take(),
             known_seq=self.known_seq,
+            can_be_steered=self.facts.access.capabilities.get("steering", False),
             ending=log.ending,
+            actions=actions,
+            deadline_at=self.moved_deadline(),
+            pause=self.pause if log.ending is None else None,
         )
+
+    def moved_deadline(self) -> datetime | None:
+        """Return the deadline where a wait for a person has moved it since."""
+        if not self.clock.is_changed:
+            return None
+        self.clock.is_changed = False
+        return self.facts.deadline_at
 
     def settle(self, batch: Batch, first_seq: int) -> None:
         """Tell the calls that wait for what was committed."""
@@ -241,7 +279,8 @@ class ActiveRun:
                 self.awaited.append(one)
             elif not one.future.done():
                 one.future.set_result((first_seq + place, batch.events[place]))
-                self.settled.add(one.seq_id)
+                if one.may_outlive:
+                    self.settled.add(one.seq_id)
 
     def safe_cursor(self) -> str:
         """Return the last entry before the oldest unanswered host call."""

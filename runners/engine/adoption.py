@@ -75,7 +75,7 @@ class Adoption:
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = adopted.claimed.last_seq
         said = adopted.said
-        active.log.resume(run.last_runner_sequence, said.text, said.messages, said.sent)
+        active.log.resume(run.last_runner_sequence, said.text, *said.before)
         active.log.files.resume(said.files)
         outgoing = self._engine.outgoing
         outgoing.publish(run.public_id, active.known_seq, [adopted.claimed.event])
@@ -164,6 +164,23 @@ class Adopted:
 
 
 def _load(claimed: list[Claimed]) -> list[Adopted]:
+    """Return what carries the runs on; those that cannot be read end, each alone."""
+    try:
+        return _load_together(claimed)
+    except UNREADABLE:
+        return [adopted for one in claimed for adopted in _load_alone(one)]
+
+
+def _load_alone(claimed: Claimed) -> list[Adopted]:
+    try:
+        return _load_together([claimed])
+    except UNREADABLE as error:
+        run = AgentRun.objects.only("public_id", "conversation").get(pk=claimed.run_id)
+        _end_lost(run, error)
+        return []
+
+
+def _load_together(claimed: list[Claimed]) -> list[Adopted]:
     wins = {one.run_id: one for one in claimed}
     runs = load_runs(list(wins))
     said = spoken(runs)
@@ -177,10 +194,7 @@ def _load_one(claimed: Claimed, run: AgentRun, said: Spoken) -> Adopted | None:
     try:
         facts = _thaw_surely(run)
     except UNREADABLE as error:
-        # Given up as it is, it would be adopted again and again.
-        logger.warning("run %s cannot go on: %s", run.public_id, error)
-        reason = "its worker is gone and left nothing to go on with"
-        end_and_wake(run, Ending(RunStatus.FAILED, ErrorCode.HOST_LOST, reason))
+        _end_lost(run, error)
         return None
     if run.last_runner_sequence == 0:
         # Its worker may have died between the claim and sending it off.
@@ -189,6 +203,13 @@ def _load_one(claimed: Claimed, run: AgentRun, said: Spoken) -> Adopted | None:
             return None
         request = prepared[2]
     return Adopted(claimed, run, facts, said, request)
+
+
+def _end_lost(run: AgentRun, error: Exception) -> None:
+    # Given up as it is, it would be adopted again and again.
+    logger.warning("run %s cannot go on: %s", run.public_id, error)
+    reason = "its worker is gone and left nothing to go on with"
+    end_and_wake(run, Ending(RunStatus.FAILED, ErrorCode.HOST_LOST, reason))
 
 
 def _thaw_surely(run: AgentRun) -> RunFacts:

@@ -29,6 +29,7 @@ from runners.engine.writer import LedgerWriter
 from runners.gateway.messages import Kind, NodeMessage, payload_of
 from runners.host_api.dispatch import HostApi
 from runners.host_api.refusals import FLUSH_SECONDS
+from runners.host_api.waiting import Waits
 from runners.ledger import claims
 from runners.ledger.positions import ended_among
 from runners.models import AgentRun
@@ -57,6 +58,7 @@ class Engine:
         self.reader = StreamReader(self._on_redis_back)
         self.writer = LedgerWriter(self)
         self.host_api = HostApi(self)
+        self.waits = Waits()
         self.is_draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -65,10 +67,12 @@ class Engine:
     async def start(self) -> None:
         """Register the node and begin all periodic work."""
         from runners.engine.adoption import Adoption
+        from runners.engine.carrying_out import Decisions
         from runners.engine.starter import Starter
 
         self.starter = Starter(self)
         self.adoption = Adoption(self)
+        self.decisions = Decisions(self)
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.node = (await self.until_database(claims.start_node, name)).public_id
         self.reader.watch(worker_inbox(self.node), "0-0", self._on_hints)
@@ -76,6 +80,7 @@ class Engine:
         self._repeat(self._tick, _TICK_SECONDS)
         self._repeat(self._beat, bounds.heartbeat_seconds)
         self._repeat(self.starter.poll, bounds.poll_seconds)
+        self._repeat(self.decisions.poll, bounds.poll_seconds)
         self._repeat(self.host_api.flush_refusals, FLUSH_SECONDS)
         for work in self.adoption.rounds():
             self._repeat(work, bounds.adoption_seconds)
@@ -260,6 +265,14 @@ class Engine:
         self.close(run)
         self._free(run)
 
+    def parked(self, run: ActiveRun) -> None:
+        """Forget a run that waits for a person now; its plugin is stopped."""
+        self.close(run)
+        run.log.is_over_in_plugin = False
+        self._free(run)
+        self.starter.slot_freed()
+        self.decisions.look()
+
     def _free(self, run: ActiveRun) -> None:
         if not run.log.is_over_in_plugin:
             self.cancel_in_plugin(run)
@@ -310,6 +323,8 @@ class Engine:
             run = self.active.get(UUID(bytes=fields.get(b"cancel", bytes(16))))
             if run is not None:
                 run.begin_cancel()
+            if b"wake" in fields:
+                self.waits.wake(UUID(bytes=fields[b"wake"]))
 
     def _on_redis_back(self) -> None:
         # What was on its way to a plugin is gone; nodes ignore runs they know.

@@ -25,7 +25,7 @@ _ENDED_SECONDS = 20
 _RETRY_SECONDS = 0.25
 _DRAIN_SECONDS = 3.0
 _COMMANDS_KEPT = 20_000  # the oldest go first; plugins then time out by themselves
-_LIVE_EVENT_BYTES = 32 * 1024
+_LIVE_EVENT_BYTES = 64 * 1024  # a reply of 30 KB, which its event has twice
 
 # Adds commands; what it returns gets the answer to the last one it added.
 OnAnswer = Callable[[Any], None]

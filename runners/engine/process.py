@@ -39,6 +39,11 @@ class EngineProcess:
         if self._loop is not None and self._engine is not None:
             self._loop.call_soon_threadsafe(self._offer, run_ids)
 
+    def look_for_decisions(self) -> None:
+        """Have paused runs that people decided about go on; from any thread."""
+        if self._loop is not None and self._engine is not None:
+            self._loop.call_soon_threadsafe(self._engine.decisions.look)
+
     def stop(self) -> None:
         """Drain: release every run to other workers, at most 10 s."""
         if self._loop is not None and self._stopping is not None:

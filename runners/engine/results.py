@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
+from runners.engine.asking import QuestionRefusedError, question
 from runners.engine.files import FileRefusedError, RunFiles
 from runners.engine.oversize import shorten
+from runners.engine.result_events import ResultEvents
 from runners.engine.said import Said
 from runners.engine.snapshot import RunFacts
 from runners.engine.state_updates import state_write
@@ -21,7 +22,8 @@ from runners.ledger.batches import Ending
 from runners.ledger.fence import NewEvent
 from runners.ledger.finishing import Reply
 from runners.ledger.state_store import StateRefusedError, StateWrite
-from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.models import PendingAction
+from runners.protocol.errors import ErrorCode
 from runners.protocol.results import (
     MAX_PAYLOAD_BYTES,
     MAX_SEQUENCE,
@@ -37,37 +39,33 @@ from runners.protocol.results import (
     RunCompleted,
     RunFailed,
     StateUpdated,
-    UnknownResultType,
     delta_text,
     parse_result,
     plain_text,
     text_of,
 )
+from runners.sdk.interactions import REQUESTED
 
-_WARNINGS_ALLOWED = 100
 
-
-class ResultLog:
+class ResultLog(ResultEvents):
     """What a run has produced since its last batch, and what it amounts to."""
 
     def __init__(self, facts: RunFacts) -> None:
+        super().__init__()
         self.facts = facts
         self._run_id = str(facts.public_id)
-        self.events: list[NewEvent] = []
         self.states: list[StateWrite] = []
+        self.actions: list[PendingAction] = []  # questions and approvals
         self.files = RunFiles(facts)
         self.ending: Ending | None = None
         self.last_sequence = 0
-        self.first_output_at: datetime | None = None
         self.is_cancelling = False
         self.is_resumed = False  # another worker carried the run before
         self.is_over_in_plugin = False
         self._text = ""  # of the message that is being streamed
-        self._characters = 0
-        self._bytes = 0  # of the data of all events
+        self._thought_at = -1  # `_bytes` when the runner thought last
         self.said = Said()
         self._acted = False
-        self._warnings = 0
         self._kept: int | None = None  # which text was kept whole last
 
     def resume(self, sequence: int, text: str, *said: Any) -> None:
@@ -150,9 +148,7 @@ class ResultLog:
         elif isinstance(data, MessageCompleted):
             self._message(data.message, result, data.file_ids)
         elif isinstance(data, ReasoningDelta):
-            self._add_text(
-                EventType.REASONING_DELTA, data.text, result.sequence, result.usage
-            )
+            self._think(data.text, result)
         elif isinstance(data, StateUpdated):
             self._state(data, result)
         elif isinstance(data, RunCompleted):
@@ -162,9 +158,23 @@ class ResultLog:
         elif isinstance(data, ArtifactCreated):
             self._add_file(lambda: self.files.add(data), result)
         else:
-            self._acted = self._acted or isinstance(data, ActionRequested)
             payload = redact(data.model_dump(mode="json"))
+            if isinstance(data, ActionRequested):
+                self._acted = True
+                self._question(data, payload)
             self._add(EventType(result.type), payload, result)
+
+    def _question(self, data: ActionRequested, event: dict[str, Any]) -> None:
+        """Have people see a question; one that cannot be asked stays an event."""
+        if data.action != REQUESTED:
+            return
+        try:
+            action = question(self.facts, data.payload)
+        except QuestionRefusedError as error:
+            self.warn(ErrorCode.INVALID_RESULT, str(error), result_type=data.action)
+        else:
+            self.actions.append(action)
+            event["id"] = str(action.public_id)
 
     def _delta(self, data: MessageDelta, result: ParsedResult) -> None:
         new = delta_text(data.chunk, self._text)
@@ -181,31 +191,15 @@ class ResultLog:
             number = sequence if _is_sequence(sequence) else None
             self._add_text(EventType.MESSAGE_DELTA, new, number)
 
-    def _has_room_for(self, text: str) -> bool:
-        self._characters += len(text)
-        most = limits().run_text_characters
-        if self._characters > most:
-            self.fail(ErrorCode.TOO_LARGE, f"a run says at most {most} characters")
-        return self._characters <= most
-
-    def _add_text(
-        self,
-        kind: EventType,
-        text: str,
-        sequence: int | None,
-        usage: dict[str, Any] | None = None,
-    ) -> None:
-        # Consecutive deltas of one batch become one event, before seq is allocated.
-        last = self.events[-1] if self.events else None
-        if last is not None and last.type == kind:
-            if not self._spend(len(text.encode())):
-                return
-            last.data["text"] += text
-            last.runner_sequence = sequence
-        elif self._spend(len(text.encode())):
-            self.events.append(NewEvent(kind, {"text": text}, sequence, usage))
-        if self.first_output_at is None:
-            self.first_output_at = datetime.now(UTC)
+    def _think(self, text: str, result: ParsedResult) -> None:
+        """Keep thinking apart; a block ends where anything else comes (AG-60)."""
+        if not text:
+            return
+        is_new = self._bytes != self._thought_at
+        self._add_text(EventType.REASONING_DELTA, text, result.sequence, result.usage)
+        if self.ending is None:
+            self.events[-1].data |= self.said.think(text, self.facts, is_new=is_new)
+        self._thought_at = self._bytes
 
     def _message(
         self,
@@ -268,7 +262,7 @@ class ResultLog:
         self.is_over_in_plugin = True
         if data.message is not None and not self._is_repeat(data.message):
             self._message(data.message, None)
-        self._complete_open_text()
+        self.complete_open_text()
         if self.ending is not None:
             return  # that was too much
         if not self._has_output and self._needs_reply():
@@ -309,7 +303,7 @@ class ResultLog:
         if self.ending is not None:
             return
         if self._has_output or not self._needs_reply():
-            self._complete_open_text()
+            self.complete_open_text()
             reply = self.reply(complete=True)
             self.ending = self.ending or Ending(RunStatus.COMPLETED, reply=reply)
         else:
@@ -346,51 +340,10 @@ class ResultLog:
         if self._spend(len(to_json(event.data))):
             self.events.append(event)
 
-    def _complete_open_text(self) -> None:
+    def complete_open_text(self) -> None:
+        """Make a message of what was streamed and not finished."""
         if self._text:
             self._message(Message(content=self._text), None)
-
-    # Events
-
-    def warn(self, code: str, detail: str, **more: Any) -> None:
-        """Note something wrong in the ledger; too many of them end the run."""
-        self._warnings += 1
-        if self._warnings > _WARNINGS_ALLOWED:
-            error = f"more than {_WARNINGS_ALLOWED} invalid results"
-            self.fail(ErrorCode.RUNNER_PROTOCOL_ERROR, error)
-            return
-        self._add(
-            EventType.WARNING, {"code": code, "detail": detail[:1000], **more}, None
-        )
-
-    def refuse_frame(self, error: ProtocolError) -> None:
-        """Note a frame that cannot be read."""
-        self.warn(error.code, error.message)
-
-    def _warn_of(self, error: ResultError) -> None:
-        kept = redact(error.data) if isinstance(error, UnknownResultType) else None
-        self.warn(
-            error.code,
-            error.message,
-            result_type=error.result_type[:100],
-            **({"data": kept} if kept is not None else {}),
-        )
-
-    def _add(
-        self, kind: EventType, data: dict[str, Any], result: ParsedResult | None
-    ) -> None:
-        if not self._spend(len(to_json(data))):
-            return
-        sequence = result.sequence if result is not None else None
-        usage = result.usage if result is not None else None
-        self.events.append(NewEvent(kind, data, sequence, usage))
-
-    def _spend(self, size: int) -> bool:
-        self._bytes += size
-        most = limits().run_event_bytes
-        if self._bytes > most:
-            self.fail(ErrorCode.TOO_LARGE, f"a run's events hold at most {most} bytes")
-        return self._bytes <= most
 
 
 def _is_sequence(value: Any) -> bool:

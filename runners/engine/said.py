@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from runners.engine.snapshot import RunFacts
 from runners.ledger.finishing import Reply
 
 SaidMessage = tuple[str, Any]  # its text, and its parts where it has others than text
@@ -14,6 +15,7 @@ class Said:
     def __init__(self) -> None:
         self.messages: list[SaidMessage] = []
         self.sent: list[str] = []
+        self.thoughts: list[str] = []  # blocks of thinking, no part of the reply
 
     def __bool__(self) -> bool:
         return bool(self.messages or self.sent)
@@ -23,9 +25,24 @@ class Said:
         """The text of the last message, empty without one."""
         return self.messages[-1][0] if self.messages else ""
 
-    def resume(self, messages: Sequence[SaidMessage], sent: Sequence[str] = ()) -> int:
+    def think(self, text: str, facts: RunFacts, *, is_new: bool) -> dict[str, Any]:
+        """Add to a block of thinking; returns what its event says beside the text."""
+        if is_new or not self.thoughts:
+            self.thoughts.append("")
+        self.thoughts[-1] += text
+        shown = facts.snapshot.get("delivery_policy", {}).get("show_reasoning", True)
+        hidden = {} if shown else {"hidden": True}
+        return {"block": len(self.thoughts), **hidden}
+
+    def resume(
+        self,
+        messages: Sequence[SaidMessage],
+        sent: Sequence[str] = (),
+        thoughts: Sequence[str] = (),
+    ) -> int:
         """Take what was said and sent before; returns how many characters it has."""
         self.messages, self.sent = [*messages], [*sent]
+        self.thoughts = [*thoughts]
         return sum(map(len, [*(text for text, _ in messages), *sent]))
 
     def has(self, text: str) -> bool:
@@ -41,6 +58,7 @@ class Said:
             said.append((open_text, None))
         texts = [text for text, _ in said if text]
         contents = [part for _, content in said if content for part in content]
-        if not texts and not contents and not files:
+        if not (texts or contents or files or self.thoughts):
             return None
-        return Reply("\n\n".join(texts), contents or None, complete, files)
+        text = "\n\n".join(texts)
+        return Reply(text, contents or None, complete, files, self.thoughts)

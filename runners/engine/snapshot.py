@@ -8,19 +8,29 @@ from uuid import UUID
 from django.db.models import CharField
 
 from agents.models import RunnerDescriptor
+from agents.policies import APPROVALS, frozen_policy
 from agents.services import reveal_config
 from artifacts.inputs import restore_input
 from langbot import __version__
 from langbot.lib.conf import conf, limits
 from langbot.lib.prepared import PreparedLookup, PreparedQuery
 from runners.access import Access, compute_access, delivery_policy
+from runners.engine.inheritance import (
+    inherit_approvals,
+    inherited,
+    rights_of_parent,
+)
 from runners.engine.unknown_keys import add_unknown_keys
+from runners.ledger.pausing import EARLIER, SECONDS_LEFT
+from runners.ledger.positions import Spoken
+from runners.ledger.resuming import decisions_of
 from runners.ledger.scopes import scope_keys
 from runners.ledger.state_store import read_states
 from runners.models import AgentRun
 from runners.platform_actions import platform_actions
 from runners.protocol.context import Resources, RunnerContext
 from runners.protocol.errors import ErrorCode
+from runners.spending import person_of
 
 
 @dataclass(slots=True)
@@ -41,6 +51,9 @@ class RunFacts:
     resources: Resources = field(default_factory=Resources)
     bot_id: UUID | None = None
     dry_run: bool = False
+    agent_pk: int = 0
+    person: str = ""  # who began it, as budgets name people
+    said: Spoken | None = None  # before a pause; of a run that goes on after it
 
 
 _whole_runs = PreparedLookup(
@@ -85,7 +98,11 @@ def freeze(run: AgentRun) -> RunFacts:
     descriptor = _descriptors.first(agent.runner_id)
     if descriptor is not None and not descriptor.is_usable:
         raise RunnerRefusedError(agent.runner_id, descriptor)
-    access, resources = compute_access(agent, descriptor, run.binding, run.workspace_id)
+    access, resources = compute_access(
+        agent, descriptor, run.binding, run.workspace_id, metadata=run.metadata
+    )
+    if run.depth:
+        access, resources = inherited(access, resources, rights_of_parent(run))
     keys = scope_keys(run)
     access.state_scopes = [scope for scope in access.state_scopes if scope in keys]
     snapshot = {
@@ -103,7 +120,12 @@ def freeze(run: AgentRun) -> RunFacts:
         "scope_keys": keys,
         "delivery_policy": delivery_policy(agent, run.binding).model_dump(),
         "can_edit": _can_edit(run, access),
+        "person": _person(run),
     }
+    if (agent.approval_policy or {}).get("enabled"):
+        snapshot[APPROVALS] = frozen_policy(agent.approval_policy)
+    if run.depth:
+        inherit_approvals(snapshot, run)
     return _facts(run, snapshot, access, resources)
 
 
@@ -133,7 +155,19 @@ def _facts(
         resources=resources,
         bot_id=run.bot_id,
         dry_run=run.dry_run,
+        agent_pk=run.agent_id,
+        person=snapshot.get("person") or person_of(run.bot_id, run.event.actor),
     )
+
+
+def _person(run: AgentRun) -> str:
+    """Return whose budget the run counts to; for a sub-run that of the run above."""
+    if run.parent_id is not None:
+        above = AgentRun.objects.filter(pk=run.parent_id)
+        person = above.values_list("snapshot__person", flat=True).first()
+        if person:
+            return str(person)
+    return person_of(run.bot_id, run.event.actor)
 
 
 def _can_edit(run: AgentRun, access: Access) -> bool:
@@ -150,6 +184,8 @@ def run_deadline(snapshot: dict[str, Any]) -> datetime:
     A plugin keeps a run going after its socket dropped, so there always is one.
     """
     bounds = limits()
+    if SECONDS_LEFT in snapshot:  # when it was paused (C-44)
+        return datetime.now(UTC) + timedelta(seconds=snapshot[SECONDS_LEFT])
     given = (snapshot.get("runner_config") or {}).get("timeout")
     seconds = float(bounds.run_seconds)
     if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
@@ -177,10 +213,15 @@ def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
             "runtime": _runtime(run, facts, policy),
             "config": reveal_config(snapshot["runner_config"]),
             "adapter": run.event.delivery.get("adapter") or {"extra": {"params": {}}},
-            "metadata": {},
+            "metadata": _metadata(run, snapshot),
         }
     )
     return add_unknown_keys(run, context.dump())
+
+
+def _metadata(run: AgentRun, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Return what people decided, to a run that goes on after a pause."""
+    return {"resume": decisions_of(run)} if EARLIER in snapshot else {}
 
 
 def said_in(run: AgentRun) -> dict[str, Any]:
@@ -282,6 +323,9 @@ def _handles(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
 
 def _runtime(run: AgentRun, facts: RunFacts, policy: dict[str, Any]) -> dict[str, Any]:
     deadline = facts.deadline_at
+    if deadline is not None and APPROVALS in facts.snapshot:
+        # The host's clock stands still while a call waits for a person.
+        deadline += timedelta(seconds=limits().plugin_extra_seconds)
     metadata = {
         "streaming_supported": bool(policy["streaming"]),
         "bot_id": str(run.bot_id or ""),

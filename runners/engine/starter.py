@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError
 
 from langbot.lib.conf import limits
-from langbot.lib.redis import FAILURES
+from langbot.lib.redis import FAILURES, run_inbound
 from runners.choices import RunStatus
 from runners.endings import end_and_wake
 from runners.engine.active import ActiveRun, Tenure
@@ -25,7 +26,8 @@ from runners.engine.snapshot import (
 from runners.gateway.messages import Kind, NodeMessage
 from runners.ledger.batches import Ending
 from runners.ledger.claims import Claim, Claimed, claim_runs
-from runners.ledger.positions import ended_among
+from runners.ledger.pausing import EARLIER
+from runners.ledger.positions import ended_among, spoken
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Action, encode
@@ -80,7 +82,8 @@ class Starter:
             room = limits().worker_runs - len(self._engine.active)
             if room <= 0:
                 self._offered.clear()  # rows wait; the poll offers the oldest again
-                return
+                await self._start_sub_runs()
+                continue
             ids = list(self._offered)[: min(room, _TOGETHER)]
             for run_id in ids:
                 del self._offered[run_id]
@@ -90,6 +93,16 @@ class Starter:
                 logger.warning("start failed, the poll tries again: %s", error)
             except Exception:  # one start must not stop the others
                 logger.exception("start failed, the poll tries again")
+
+    async def _start_sub_runs(self) -> None:
+        """Start what carried runs may wait for: sub-runs need no room."""
+        try:
+            if ids := await self._engine.database(queued_sub_runs, _TOGETHER):
+                await self._start(ids)
+        except (DatabaseError, InterfaceError, *FAILURES) as error:
+            logger.warning("start failed, the poll tries again: %s", error)
+        except Exception:  # as above
+            logger.exception("start failed, the poll tries again")
 
     async def _start(self, ids: list[int]) -> None:
         prepared = await self._engine.database(prepare, ids)
@@ -104,6 +117,7 @@ class Starter:
         claimed = await self._engine.writer.transact(
             claim_runs, self._engine.node, claims
         )
+        await self._forget_earlier([one for one, _ in placed if one[0].pk in claimed])
         lost = []
         for one, place in placed:
             if one[0].pk in claimed:
@@ -111,6 +125,16 @@ class Starter:
             else:
                 lost.append((one[0], place))
         await self._release_ended(lost)
+
+    async def _forget_earlier(self, won: list[Prepared]) -> None:
+        """Delete what earlier invocations of paused runs have left unread.
+
+        A worker that died as it gave a run up has not done so.
+        """
+        keys = [run_inbound(run.public_id) for run, facts, _ in won if facts.said]
+        if keys:
+            with suppress(*FAILURES):
+                await self._engine.client.delete(*keys)
 
     async def _release_ended(self, lost: list[tuple[AgentRun, Place]]) -> None:
         """Give back the slots of runs that ended meanwhile.
@@ -145,6 +169,10 @@ class Starter:
         tenure = Tenure(claimed.token, claimed.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = claimed.last_seq
+        if facts.said is not None:
+            said = facts.said
+            active.log.resume(0, said.text, *said.before)
+            active.log.files.resume(said.files)
         active.start_message = start_message(active, request)
         self._engine.carry(active, claimed.inbound_cursor)
         self._engine.to_plugin(active, active.start_message)
@@ -171,6 +199,8 @@ def prepare_or_end(run: AgentRun) -> Prepared | None:
     """Return what starts a run; one that cannot be described to its runner ends."""
     try:
         facts = thaw(run) if run.snapshot else freeze(run)
+        if EARLIER in facts.snapshot:
+            facts.said = spoken([run])[run.pk]
         return run, facts, run_request(run, facts)
     except (DatabaseError, InterfaceError):
         raise
@@ -212,6 +242,12 @@ def start_message(active: ActiveRun, request: bytes) -> NodeMessage:
 def queued_ids(count: int) -> list[int]:
     """Return the oldest queued runs, without those that wait for a remote runtime."""
     ours = AgentRun.objects.waiting().filter(queue_name="")
+    return list(ours.values_list("pk", flat=True)[:count])
+
+
+def queued_sub_runs(count: int) -> list[int]:
+    """Return the oldest queued runs that another run asked for."""
+    ours = AgentRun.objects.waiting().filter(queue_name="", parent__isnull=False)
     return list(ours.values_list("pk", flat=True)[:count])
 
 

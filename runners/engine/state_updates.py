@@ -1,7 +1,12 @@
 """What a run may keep as state, and what of it is refused (LB-58)."""
 
 from runners.engine.snapshot import RunFacts
-from runners.ledger.state_store import StateRefusedError, StateWrite, check_value
+from runners.ledger.state_store import (
+    StateRefusedError,
+    StateWrite,
+    check_value,
+    stored_key,
+)
 from runners.protocol.results import StateUpdated
 
 
@@ -15,6 +20,6 @@ def state_write(facts: RunFacts, data: StateUpdated) -> StateWrite:
         facts.runner_id,
         data.scope,
         facts.scope_keys[data.scope],
-        check_value(data.key, data.value),
+        stored_key(check_value(data.key, data.value)),
         data.value,
     )

@@ -16,7 +16,7 @@ from langbot.lib.db import DatabaseExecutor
 from runners.choices import RunStatus
 from runners.engine.active import ActiveRun
 from runners.ledger.batches import Batch, Ending, Written, end_run, write_batches
-from runners.ledger.positions import last_seqs
+from runners.ledger.positions import last_seqs, seq_of
 from runners.protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -174,24 +174,41 @@ class LedgerWriter:
             run.settle(batch, first)
         if batch.ending is not None:
             self._engine.ended(run)
+        elif batch.pause is not None:
+            self._engine.parked(run)
         elif batch.cursor is not None:
             self._engine.trim(run, batch.cursor)
         self._engine.feed_more(run)
 
 
 def _is_urgent(run: ActiveRun) -> bool:
-    return run.log.ending is not None or not run.has_output
+    return (
+        run.log.ending is not None
+        or run.pause is not None
+        or bool(run.log.actions)
+        or not run.has_output
+    )
 
 
 def write_unless_committed(batches: list[Batch]) -> Written:
     """Write what an earlier try, whose answer was lost, has not committed."""
     seqs = last_seqs({batch.run_id: batch.token for batch in batches})
     committed = {
-        batch.run_id: seqs[batch.run_id]
+        batch.run_id: seq
         for batch in batches
-        if seqs.get(batch.run_id, 0) >= batch.known_seq + len(batch.events) > 0
+        if (seq := _committed(batch, seqs.get(batch.run_id, 0)))
     }
     missing = [batch for batch in batches if batch.run_id not in committed]
     written = write_batches(missing) if missing else Written()
     written.last_seq |= committed
     return written
+
+
+def _committed(batch: Batch, last_seq: int) -> int:
+    """Return the number of the batch's last event, 0 where it is not committed."""
+    if last_seq < batch.known_seq + len(batch.events):
+        return 0
+    if not batch.events:
+        return last_seq
+    last = batch.events[-1]
+    return seq_of(batch.run_id, batch.known_seq, last.type, last.created_at)

@@ -97,11 +97,14 @@ class PluginConsumer(AsyncConsumer):
                 await asyncio.sleep(0)  # a full queue never waits by itself
             if not node.relay.drained.is_set():
                 await node.relay.drained.wait()
+            if not session.has_room.is_set():
+                await session.has_room.wait()
 
 
 def _take(node: WebNode, session: PluginSession, text: str) -> bool:
-    """Handle a message at once, unless the socket closes or the relay is full."""
-    if session.closing.is_set() or not node.relay.drained.is_set():
+    """Handle a message at once, unless the socket closes or somebody has no room."""
+    has_room = node.relay.drained.is_set() and session.has_room.is_set()
+    if session.closing.is_set() or not has_room:
         return False
     session.on_message(text)
     return True

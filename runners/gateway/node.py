@@ -113,7 +113,7 @@ class WebNode:
         """Forget a socket; its open runs end as `connection_lost`."""
         self._sessions.pop(session.id, None)
         self._bad_frames.pop(session.id, None)
-        self._refused += session.door.refusals.take()
+        self._refused += session.limits.refusals.take()
         self.release_held(session)
         for run_id in session.run_ids:
             self.relay.push(run_id, _LOST)
@@ -174,13 +174,16 @@ class WebNode:
             await self._retract(session, fresh)
 
     async def _count_refusals(self) -> None:
-        """Write which calls were refused, at most one statement every 2 s."""
+        """Write which calls were refused, at most one statement every 2 s.
+
+        Not on the registry's threads: no plugin waits for it to connect.
+        """
         refused, self._refused = self._refused, []
         for session in self._sessions.values():
-            refused += session.door.refusals.take()
+            refused += session.limits.refusals.take()
         if refused:
             try:
-                await self.database(add_refusals, refused)
+                await self.calls.database(add_refusals, refused)
             except DatabaseFailure:
                 self._refused = [*refused, *self._refused][:_REFUSALS_KEPT]
                 raise
@@ -317,8 +320,11 @@ class WebNode:
     def _handle(self, message: NodeMessage) -> None:
         session = self._sessions.get(message.connection)
         if message.kind is Kind.RUN and message.run is not None:
+            goes_on = message.run in self._invocations
             if not self._is_first(message.run, message.number):
                 return
+            if goes_on:
+                self._end_earlier(session, message.run)
             self.relay.open(message.run, message.life_seconds)
             if session is None:
                 self.relay.push(message.run, _LOST)
@@ -335,6 +341,12 @@ class WebNode:
             session.send_chunk(message.payload, message.call, message.number)
         elif message.kind is Kind.FRAME:
             session.send(message.payload)
+
+    def _end_earlier(self, session: PluginSession | None, run_id: UUID) -> None:
+        """Stop an earlier invocation: a worker that died as it parked has not."""
+        if session is not None:
+            session.cancel_run(run_id)
+        self.relay.discard(run_id)
 
     def _is_first(self, run_id: UUID, invocation: int) -> bool:
         """Whether this invocation is new here; owners and adopters may repeat it."""

@@ -10,16 +10,17 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agents.registry.connections import Registered
-from langbot import __version__
-from langbot.lib.ids import uuid7
-from runners.gateway.door import Door, read_uuid
+from langbot.lib.ids import read_uuid, uuid7
+from runners.gateway.call_limits import CallLimits
 from runners.gateway.files import FileReceiver
+from runners.gateway.local_calls import LOCAL
 from runners.gateway.run_streams import CallStream, RunStream, delta_of
-from runners.host_api.connection_calls import CALLS_AT_ONCE
+from runners.host_api.connection_calls import CALLS_AT_ONCE, Asked
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.frames import (
     Action,
@@ -43,9 +44,11 @@ Send = Callable[[bytes], Awaitable[None]]
 
 ANSWER_SECONDS = 15.0  # wire 2.9
 REGISTERED_SECONDS = 3.0  # that a call without a run waits for the end of registering
-# Of frames that wait for one plugin. From the first on no further run is started, so
-# that runs alone never reach the second, where taking nothing for 10 s ends the socket.
+# Of frames that wait for one plugin. From the first on no further run is started and
+# nothing more is read of it, so that answers do not pile up before one that takes none;
+# 20 s of that end the socket. Of what comes all the same, taking nothing for 10 s does.
 _BUSY_OUT_BYTES = 4 * 1024 * 1024
+_SILENT_SECONDS = 20.0
 _MAX_OUT_BYTES = 20 * 1024 * 1024 + 1024
 _STALL_SECONDS = 10.0
 _HARD_OUT_BYTES = 64 * 1024 * 1024  # cut off at once
@@ -69,7 +72,7 @@ class PluginSession:
         self.is_admitted = False  # its token is good; from here on it is answered
         self.registered: Registered | None = None
         self.files = FileReceiver()
-        self.door = Door()
+        self.limits = CallLimits()
         self.closing = asyncio.Event()
         self.closing_reason = ""
         self.registration: asyncio.Task[None] | None = None
@@ -82,8 +85,11 @@ class PluginSession:
         self._streams: dict[int, RunStream] = {}
         self._runs: dict[UUID, RunStream] = {}
         self._stream_calls: dict[int, CallStream] = {}
-        self._open_calls = 0  # that belong to no run
+        self._open_calls = 0  # that no worker answers
+        self._own_streams: dict[int, asyncio.Task[None]] = {}
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.has_room = asyncio.Event()  # for answers; else nothing more is read
+        self.has_room.set()
         self._out_bytes = 0
         self._moved_at = 0.0  # when something was sent, or began to wait
         self.held: dict[UUID, dict[bytes, bytes]] = {}
@@ -101,11 +107,12 @@ class PluginSession:
         """Whether over 4 MiB wait to be sent: no time to start a run."""
         return self._out_bytes > _BUSY_OUT_BYTES
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """Run `work` beside reading; it is cancelled with the socket."""
-        task = asyncio.ensure_future(work)
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def end(self, reason: str) -> None:
         """Have the socket closed; the reason is kept with the connection."""
@@ -120,12 +127,16 @@ class PluginSession:
             self._moved_at = time.monotonic()
         self._out_bytes += len(frame) + _FRAME_OVERHEAD
         self._outbox.put_nowait(frame)
+        if self.is_busy:
+            self.has_room.clear()
         self.check_reading()
 
     def check_reading(self) -> None:
-        """Cut the plugin off when it takes nothing for 10 s, or 64 MiB wait for it."""
-        is_stalled = time.monotonic() - self._moved_at > _STALL_SECONDS
-        allowed = _MAX_OUT_BYTES if is_stalled else _HARD_OUT_BYTES
+        """Cut the plugin off when it takes nothing for long, or 64 MiB wait for it."""
+        idle = time.monotonic() - self._moved_at
+        allowed = _MAX_OUT_BYTES if idle > _STALL_SECONDS else _HARD_OUT_BYTES
+        if idle > _SILENT_SECONDS:
+            allowed = _BUSY_OUT_BYTES
         if self._out_bytes > allowed:
             logger.warning("plugin connection %s does not read", self.id)
             self.end("the plugin does not read what it is sent")
@@ -208,8 +219,10 @@ class PluginSession:
             await self._send(frame)
             self._out_bytes -= len(frame) + _FRAME_OVERHEAD
             self._moved_at = time.monotonic()
-            if self.held and not self.is_busy:
-                self._node.release_held(self)
+            if not self.is_busy:
+                self.has_room.set()
+                if self.held:
+                    self._node.release_held(self)
 
     # Receiving
 
@@ -273,20 +286,20 @@ class PluginSession:
 
     def _on_request(self, request: Request, text: str) -> None:
         try:
-            self.door.check(request, len(text))
-            if request.action in _LOCAL:
+            self.limits.check(request, len(text))
+            if request.action in LOCAL:
                 self.send(
                     build_response(
-                        request.seq_id, _LOCAL[request.action](self, request)
+                        request.seq_id, LOCAL[request.action](self.files, request)
                     )
                 )
                 return
-            if self._node.calls.takes(request):
+            if self._node.calls.takes(self.registered, request):
                 self._begin_call(request)
             else:
                 self._relay_call(request, text)
         except ProtocolError as error:
-            self.door.note(request, error, self.registered)
+            self.limits.count_refusal(request, error, self.registered)
             self.send(build_error(request.seq_id, error))
 
     def _begin_call(self, request: Request) -> None:
@@ -295,33 +308,44 @@ class PluginSession:
             message = f"at most {CALLS_AT_ONCE} calls without a run at once"
             raise ProtocolError(ErrorCode.RATE_LIMITED, message, retryable=True)
         self._open_calls += 1
-        self.spawn(self._answer_call(request))
+        answering = self.spawn(self._answer_call(request))
+        if request.action == Action.INVOKE_LLM_STREAM:
+            self._own_streams[request.seq_id] = answering
 
     async def _answer_call(self, request: Request) -> None:
         try:
             if self.registered is None and self.registration is not None:
                 # Bounded: the rest of its registration may wait for this very call.
                 await asyncio.wait({self.registration}, timeout=REGISTERED_SECONDS)
-            self.send(await self._node.calls.answer(self.registered, request))
+            note = partial(self.limits.count_refusal, request, caller=self.registered)
+            asked = Asked(self.registered, request, self.send, note)
+            self.send(await self._node.calls.answer(asked))
         finally:
             self._open_calls -= 1
+            self._own_streams.pop(request.seq_id, None)
 
     def _relay_call(self, request: Request, text: str) -> None:
         if request.action == Action.CANCEL_ACTION:
             wanted = request.data.get("seq_id")
             call = self._stream_calls.get(wanted) if type(wanted) is int else None
-            run = call.run if call is not None else None
+            if call is None:
+                answer = {"cancelled": self._cancel_own(wanted)}
+                self.send(build_response(request.seq_id, answer))
+                return
+            run = call.run
         else:
             run = self._run_of(request)
-        if run is None:
-            self.send(build_response(request.seq_id, {"cancelled": False}))
-            return
         if request.action == Action.INVOKE_LLM_STREAM:
             run.calls.append(request.seq_id)
             self._stream_calls[request.seq_id] = CallStream(run)
         elif request.action == Action.CALL_PLATFORM_API:
             self._hand_over(run.run_id, request.data.get("file_ids"))
         self._node.relay.push(run.run_id, text.encode())
+
+    def _cancel_own(self, wanted: Any) -> bool:
+        """Stop a stream that is answered here; its consumer waits for nothing more."""
+        own = self._own_streams.get(wanted) if type(wanted) is int else None
+        return own is not None and own.cancel()
 
     def _hand_over(self, run_id: UUID, names: Any) -> None:
         for frame in self.files.frames_of(names):
@@ -363,35 +387,3 @@ class PluginSession:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.registration is not None:
             await asyncio.wait({self.registration})
-
-
-def _version(_session: PluginSession, _request: Request) -> dict[str, Any]:
-    return {"version": __version__, "api_features": []}
-
-
-def _pong(_session: PluginSession, _request: Request) -> dict[str, Any]:
-    return {"alive": True}
-
-
-def _file_chunk(session: PluginSession, request: Request) -> dict[str, Any]:
-    session.files.accept(request.data)
-    return {}
-
-
-def _no_ack(_session: PluginSession, _request: Request) -> dict[str, Any]:
-    # The host never sends indexed chunks, so there is no stream to acknowledge.
-    return {"accepted": False}
-
-
-def _register_again(_session: PluginSession, _request: Request) -> dict[str, Any]:
-    message = "this connection has registered its plugin already"
-    raise ProtocolError(ErrorCode.CONFLICT, message)
-
-
-_LOCAL: dict[str, Callable[[PluginSession, Request], dict[str, Any]]] = {
-    Action.GET_LANGBOT_VERSION: _version,
-    Action.PING: _pong,
-    Action.FILE_CHUNK: _file_chunk,
-    Action.STREAM_ACK: _no_ack,
-    Action.REGISTER_PLUGIN: _register_again,
-}

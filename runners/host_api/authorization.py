@@ -1,9 +1,10 @@
 """Whether a host call may be made at all: every check of it, in one table.
 
-A call passes two doors before its handler sees it, and no handler checks rights again.
+A call is checked at two places before its handler sees it; no handler checks rights
+again.
 
-1. The web node that holds the socket (`runners.gateway.door`): the run is one of this
-   very connection, the frame is not too large, the plugin does not call too often.
+1. The web node that holds the socket (`runners.gateway.call_limits`): the run is one of
+   this very connection, the frame is not too large, the plugin does not call too often.
 2. The worker that owns the run (`authorize`): the run lives, is in time and does not
    call too often, and its frozen rights (`runners.access`) hold what the action's row
    in `RULES` asks for.
@@ -242,7 +243,7 @@ def authorize(run: Any, call: Any, at_once: int, bucket: LocalBucket) -> None:
         raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
     if call.action != Action.CANCEL_ACTION:
         _check_pace(at_once, bucket)
-        _check_deadline(run.facts.deadline_at)
+        check_deadline(run.facts.deadline_at)
     check_rights(run.facts, call.action, call.data)
 
 
@@ -273,7 +274,7 @@ def _check_pace(at_once: int, bucket: LocalBucket) -> None:
         )
 
 
-def _check_deadline(deadline: datetime | None) -> None:
+def check_deadline(deadline: datetime | None) -> None:
     if deadline is not None and time.time() > deadline.timestamp():
         message = "the run's deadline passed"
         raise ProtocolError(ErrorCode.DEADLINE_EXCEEDED, message)

@@ -30,17 +30,21 @@ _UNDECIDED = frozenset({ErrorCode.OUTCOME_UNKNOWN, ErrorCode.DEADLINE_EXCEEDED})
 
 
 async def journalled(
-    call: "HostCall", effect: Callable[[], Awaitable[dict[str, Any]]]
+    call: "HostCall",
+    effect: Callable[[], Awaitable[dict[str, Any]]],
+    *,
+    goes_on: bool = False,
 ) -> dict[str, Any]:
     """Return the answer of an effect outside our database, which happens once.
 
     A repeat of the call gets the stored answer or error, or `outcome_unknown` where
-    the first try did not live to keep one. `effect` raises ProtocolError for what
-    certainly did not happen, with code `outcome_unknown` or `deadline_exceeded` where
-    it does not know; of what else it raises nobody knows either, so that it is
+    the first try did not live to keep one. Where the effect `goes_on`, it is done again
+    then, since it finds by its key what it began. `effect` raises ProtocolError for
+    what certainly did not happen, with code `outcome_unknown` or `deadline_exceeded`
+    where it does not know; of what else it raises nobody knows either, so that it is
     `outcome_unknown`, never a failure that invites a second try.
     """
-    stored = await call.database(journal.before, call.key)
+    stored = await call.database(journal.before, call.key, goes_on)
     if stored is not None:
         return stored
     try:
@@ -86,6 +90,7 @@ class HostCall:
     key: CallKey
     results: OwnResults | None = None  # of the run itself, where a worker carries it
     carrier: "Carrier | None" = None
+    token: int = 0  # the claim under which the run is carried
 
     async def tell(self, event: NewEvent) -> None:
         """Add an event to the run's ledger, once however often the call comes."""
@@ -121,6 +126,7 @@ class ConnectionCall:
     action: str
     data: dict[str, Any]
     database: DatabaseExecutor
+    seq_id: int = 0  # the plugin's number of the request
 
     def read(self, model: type[Data]) -> Data:
         """Return the validated data; raises invalid_request naming the field."""

@@ -1,16 +1,23 @@
 """What a handler may do to the run in memory: its ledger, its files, its time."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from runners.engine.active import ActiveRun
+from runners.choices import EventType
+from runners.engine.active import ActiveRun, Awaited
+from runners.ledger import pausing
 from runners.ledger.fence import NewEvent
 from runners.ledger.journal import CallKey
 from runners.ledger.runs import RunEvent
+from runners.models import PendingAction
 from runners.protocol.errors import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
+
+T = TypeVar("T")
 
 
 class Carrier(Protocol):
@@ -21,6 +28,28 @@ class Carrier(Protocol):
 
     async def files(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return references to files of the run; raises `not_found` for others."""
+
+    async def ask(self, action: PendingAction) -> None:
+        """Ask a person; returns when the question is committed."""
+
+    async def note_decision(self, action: PendingAction) -> None:
+        """Add a decision to the ledger, once."""
+
+    def stopped_clock(
+        self, since: float | None, spent: float
+    ) -> AbstractContextManager[None]:
+        """Stop the run's time while a call waits (`runners.host_api.waiting`)."""
+
+    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Wait for what comes from outside; None when the time to wait is over."""
+
+    async def until_within(
+        self, look: Callable[[], Awaitable[T | None]], seconds: Callable[[], float]
+    ) -> T | None:
+        """Wait as `until` does, while `seconds()` are left; the clock goes on."""
+
+    def give_up_waiting(self) -> None:
+        """Park the run, or end it where its runner cannot be resumed."""
 
 
 class EngineCarrier:
@@ -35,9 +64,9 @@ class EngineCarrier:
 
     async def tell(self, event: NewEvent) -> None:
         run, call = self._run, self._key.plugin_seq_id
-        if call in run.told:
+        if (call, event.type) in run.told:
             return
-        run.told.add(call)
+        run.told.add((call, event.type))
         event.data["call"] = call
         if run.log.is_resumed and await self._engine.database(
             was_told, self._key, event.type
@@ -56,6 +85,67 @@ class EngineCarrier:
         self._engine.after_feed(self._run)
         await files.until_written(references)
         return references
+
+    async def ask(self, action: PendingAction) -> None:
+        run = self._run
+        event = NewEvent(EventType.ACTION_REQUESTED, pausing.requested(action))
+        run.log.actions.append(action)
+        run.log.tell(event)
+        committed: asyncio.Future[tuple[int, NewEvent]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        seq_id = self._key.plugin_seq_id
+        run.awaited.append(Awaited(seq_id, event, committed, may_outlive=False))
+        self._engine.writer.mark(run)
+        await committed
+
+    async def note_decision(self, action: PendingAction) -> None:
+        run, data = self._run, pausing.described(action)
+        if run.log.is_resumed and await self._engine.database(was_decided, action):
+            return
+        if not run.is_closed and run.log.ending is None:
+            run.log.tell(NewEvent(EventType.ACTION_RESOLVED, data))
+            self._engine.writer.mark(run)
+
+    @contextmanager
+    def stopped_clock(self, since: float | None, spent: float) -> Iterator[None]:
+        clock = self._run.clock
+        clock.begin(since, spent)
+        try:
+            yield
+        finally:
+            clock.end()
+
+    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
+        clock, waits = self._run.clock, self._engine.waits
+        return await waits.until(
+            self._run.facts.public_id, look, lambda: clock.seconds_left
+        )
+
+    async def until_within(
+        self, look: Callable[[], Awaitable[T | None]], seconds: Callable[[], float]
+    ) -> T | None:
+        return await self._engine.waits.until(self._run.facts.public_id, look, seconds)
+
+    def give_up_waiting(self) -> None:
+        run = self._run
+        if run.facts.access.capabilities.get("resume", False):
+            run.park("approval")
+        else:
+            message = "nobody decided in time, and the runner cannot go on later"
+            code = ErrorCode.APPROVAL_NOT_RESUMABLE
+            run.log.fail(code, message, retryable=True)
+        self._engine.writer.mark(run)
+
+
+def was_decided(action: PendingAction) -> bool:
+    """Whether the ledger has a decision from a worker before."""
+    events = RunEvent.objects.filter(
+        run=action.run_id,
+        type=EventType.ACTION_RESOLVED,
+        data__id=str(action.public_id),
+    )
+    return events.exists()
 
 
 def was_told(key: CallKey, kind: str) -> bool:

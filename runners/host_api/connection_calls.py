@@ -1,4 +1,6 @@
-"""Answers calls that belong to no run, in the web node that holds the socket.
+"""Answers calls that no worker answers, in the web node that holds the socket.
+
+They belong to no run, or to one that a remote runtime holds (`remote`).
 
 A handler gets who calls from its connection alone, never from the data. It does its
 reading and writing through services on `call.database`, whose threads are these calls'
@@ -7,12 +9,15 @@ own: a slow one never keeps a plugin from registering.
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError
 
+from agents.registry.connections import Registered
 from langbot.lib.db import DatabaseExecutor
-from runners.host_api import information, sending
+from langbot.lib.ids import read_uuid
+from runners.host_api import information, remote, sending
 from runners.host_api.calls import ConnectionCall, ConnectionHandler
 from runners.host_api.control import runs, runtimes, stats
 from runners.host_api.control.calls import NoData, control, in_turn
@@ -84,31 +89,36 @@ CALLS_AT_ONCE = 32  # of one socket: beyond it a call is refused, not kept waiti
 _THREADS = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of a socket; `connection` is None before its plugin registered."""
+
+    connection: Registered | None
+    request: Request
+    send: Callable[[bytes], None]  # what comes before the last frame of an answer
+    note: Callable[[ProtocolError], None]  # counts a refusal
+
+
 class ConnectionCalls:
     """Runs each call beside reading its socket; one per web node."""
 
     def __init__(self) -> None:
-        self._database = DatabaseExecutor("connection-calls", _THREADS)
+        self.database = DatabaseExecutor("connection-calls", _THREADS)
 
-    def takes(self, request: Request) -> bool:
-        """Whether this is a call without a run that somebody answers here."""
-        return request.action in HANDLERS and request.data.get("run_id") is None
+    def takes(self, connection: Registered | None, request: Request) -> bool:
+        """Whether this is answered here: a call without a run, or of a claimed one."""
+        given = request.data.get("run_id")
+        if given is None:
+            return request.action in HANDLERS
+        return connection is not None and read_uuid(given) in connection.claimed
 
-    async def answer(self, connection: Any, request: Request) -> bytes:
-        """Return the frame that answers: data or a typed error; never raises.
-
-        `connection` is the `Registered` of the socket, None before registration.
-        """
+    async def answer(self, asked: Asked) -> bytes:
+        """Return the frame that answers: data or a typed error; never raises."""
+        request = asked.request
         try:
-            if connection is None:
-                message = "the plugin has not been registered yet"
-                raise ProtocolError(ErrorCode.UNAVAILABLE, message, retryable=True)
-            call = ConnectionCall(
-                connection, request.action, request.data, self._database
-            )
-            answer = await HANDLERS[request.action](call)
-            return build_response(request.seq_id, answer)
+            return await self._answer(asked)
         except ProtocolError as error:
+            asked.note(error)
             return build_error(request.seq_id, error)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("call %s failed: %s", request.action, error)
@@ -120,6 +130,24 @@ class ConnectionCalls:
         except Exception:  # a bug of ours must not leave the plugin waiting
             logger.exception("call %s failed", request.action)
             return _refusal(request, ErrorCode.RUNTIME_ERROR, "the host failed")
+
+    async def _answer(self, asked: Asked) -> bytes:
+        connection, request = asked.connection, asked.request
+        if connection is None:
+            message = "the plugin has not been registered yet"
+            raise ProtocolError(ErrorCode.UNAVAILABLE, message, retryable=True)
+        is_within_run = request.data.get("run_id") is not None
+        if is_within_run and request.action not in remote.BY_CONTROL:
+            return await remote.answer_within_run(
+                connection, request, self.database, asked.send
+            )
+        call = ConnectionCall(
+            connection, request.action, request.data, self.database, request.seq_id
+        )
+        answer = await HANDLERS[request.action](call)
+        if request.action in CONTROL:
+            remote.note_claim(connection, request.action, str(answer.get("run_id")))
+        return build_response(request.seq_id, answer)
 
 
 def _refusal(request: Request, code: ErrorCode, message: str) -> bytes:

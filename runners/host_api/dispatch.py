@@ -184,6 +184,7 @@ class HostApi:
             key,
             OwnResults(self._engine, run, call.seq_id),
             EngineCarrier(self._engine, run, key),
+            run.tenure.token,
         )
         if call.action == Action.CANCEL_ACTION:
             cancelled = self._cancel(run, call.data.get("seq_id"))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from agents.resources import llm
 from agents.resources.shapes import LlmRequest, ModelSpec
 from agents.resources.tokens import count_tokens as estimate_tokens
 from runners.host_api.calls import CallData, HostCall
+from runners.host_api.metering import Size, metered, metered_stream, most_output
 from runners.protocol.errors import ErrorCode, ProtocolError
 
 _MESSAGES_AT_MOST = 2000
@@ -28,7 +30,9 @@ async def invoke_llm(call: HostCall) -> dict[str, Any]:
     """Return `{"message", "usage"?}`."""
     data = call.read(ModelCall)
     model = await find_model(call, data.llm_model_uuid)
-    return dict(await llm.complete(model, _request(data)))
+    request = _request(data)
+    ask = partial(llm.complete, model, request)
+    return dict(await metered(call, model, _size(model, request), ask))
 
 
 async def invoke_llm_stream(call: HostCall) -> AsyncGenerator[dict[str, Any], None]:
@@ -37,7 +41,10 @@ async def invoke_llm_stream(call: HostCall) -> AsyncGenerator[dict[str, Any], No
     model = await find_model(call, data.llm_model_uuid)
     # Closed at once when the call is cancelled or the run ends, not when it is
     # collected: so is the provider's response.
-    async with aclosing(llm.stream(model, _request(data))) as chunks:
+    request = _request(data)
+    ask = partial(llm.stream, model, request)
+    size = _size(model, request)
+    async with aclosing(metered_stream(call, model, size, ask)) as chunks:
         async for chunk in chunks:
             yield dict(chunk)
 
@@ -56,6 +63,13 @@ async def find_model(call: HostCall, model_id: str) -> ModelSpec:
         message = "the model is disabled or gone"
         raise ProtocolError(ErrorCode.NOT_FOUND, message)
     return model
+
+
+def _size(model: ModelSpec, request: LlmRequest) -> Size:
+    return Size(
+        partial(estimate_tokens, request.messages, request.funcs),
+        most_output(request.extra_args, model.extra_args),
+    )
 
 
 def _request(data: ModelCall) -> LlmRequest:

@@ -6,8 +6,11 @@ from uuid import UUID
 
 from pydantic import Field
 
+from agents.policies import APPROVALS
+from langbot.lib.conf import limits
 from runners.conversations import target_conversation
 from runners.host_api import replies
+from runners.host_api.approvals import approved, check_allowed
 from runners.host_api.calls import CallData, HostCall, journalled, read_data
 from runners.host_api.platform_threads import threads
 from runners.host_api.sizes import bounded
@@ -41,12 +44,39 @@ class Target(replies.Reply):
 async def call_platform_api(call: HostCall) -> dict[str, Any]:
     """Act on a bot's platform; returns `{"result": any}`."""
     data = call.read(PlatformCall)
-    if data.context_tool == REPLY_TOOL and data.action == SEND_MESSAGE:
-        return await replies.reply(call, data.params, data.file_ids)
+    is_reply = data.context_tool == REPLY_TOOL and data.action == SEND_MESSAGE
+    tool = REPLY_TOOL if is_reply else f"{PLATFORM_PREFIX}{data.action}"
+    if data.file_ids:
+        check_allowed(call, tool)  # a paused run keeps no files of its plugin
+    if is_reply:
+        run_it = partial(_reply, call, data.file_ids)
+        return await approved(call, tool, data.params, run_it, _seconds())
     if data.context_tool:
         message = f"context_tool: {data.action[:50]} has none but {REPLY_TOOL}"
         raise ProtocolError(ErrorCode.INVALID_REQUEST, message)
-    return await _act(call, data)
+    if APPROVALS not in call.facts.snapshot:
+        return await _act(call, data)
+    named = {"bot_uuid": data.bot_uuid} if data.bot_uuid else {}
+    act = partial(_act_with, call, data)
+    return await approved(call, tool, {**data.params, **named}, act, _seconds())
+
+
+async def _reply(
+    call: HostCall, file_ids: list[str], parameters: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    return await replies.reply(call, parameters, file_ids)
+
+
+async def _act_with(
+    call: HostCall, data: PlatformCall, parameters: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    params = dict(parameters)
+    bot = params.pop("bot_uuid", None)
+    return await _act(call, data.model_copy(update={"params": params, "bot_uuid": bot}))
+
+
+def _seconds() -> float:
+    return float(limits().tool_call_seconds)
 
 
 async def call_as_tool(

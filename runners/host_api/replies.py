@@ -14,16 +14,19 @@ from artifacts.made import MadeFile, insert_rows, reference_of, store_contents
 from artifacts.made import with_content as content_fields
 from artifacts.models import Artifact
 from runners.choices import EventType
+from runners.host_api.approvals import check_allowed
 from runners.host_api.calls import CallData, HostCall, read_data
 from runners.host_api.chains import Chain, ChainFile, read_chain
+from runners.host_api.pace import Pace
 from runners.ledger import saying
 from runners.ledger.fence import NewEvent
 from runners.ledger.journal import once
 from runners.ledger.saying import Place, Saying
-from runners.platform_tools import REPLY_CHARACTERS
+from runners.platform_tools import REPLY_CHARACTERS, REPLY_TOOL
 from runners.protocol.errors import ErrorCode, ProtocolError
 
 logger = logging.getLogger(__name__)
+_pace = Pace()
 
 
 class Reply(CallData):
@@ -124,9 +127,11 @@ async def reply_stream(call: HostCall) -> dict[str, Any]:
     """Let a reply grow, finish or abort it; `text` is always all of it."""
     data = call.read(Streamed)
     check_text(data.text)
+    check_allowed(call, REPLY_TOOL)
     key = f"stream:{data.stream_id}"
     if data.operation == "update":
         return {"result": await _update(call, key, data.text)}
+    _pace.forget((call.facts.public_id, key))
     stored = await call.database(once, call.key, partial(_close, call, key, data))
     if stored.get("said"):
         await _tell(call, _said(stored["said"], []))
@@ -134,9 +139,15 @@ async def reply_stream(call: HostCall) -> dict[str, Any]:
 
 
 async def _update(call: HostCall, key: str, text: str) -> dict[str, Any]:
-    """Show the text where messages can be edited; elsewhere it waits for the end."""
+    """Show the text where messages can be edited; elsewhere it waits for the end.
+
+    Of many updates a second most write nothing: `later`, as when people saw one a
+    moment ago.
+    """
     if not call.facts.snapshot.get("can_edit") or not text:
         return {"status": "buffered"}
+    if not _pace.is_due((call.facts.public_id, key)):
+        return {"status": "later"}
     show = partial(saying.show, call.facts.pk, key, text)
     return await call.database(once, call.key, show)
 

@@ -2,25 +2,30 @@
 
 The message is a row of the outbox, so it is sent as any reply is: in order, with one
 key over all attempts. It goes to the conversation that runs write to as well
-(`runners.conversations`), but opens none: runs may, where their policy grants it. No
-event, transcript or journal has it, so that a call that comes again sends again.
+(`runners.conversations`), whose event `message.sent` and transcript have it, but opens
+none: runs may, where their policy grants it.
+
+A connection's number of a request takes the place of the journal that runs have: the
+key of the delivery and the id of the event are made of both, so that a call which
+comes again on its connection says nothing twice and is answered as before.
 """
 
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import transaction
 from pydantic import Field
 
 from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
-from runners.choices import DeliveryStatus
 from runners.conversations import known_conversation
 from runners.host_api.calls import CallData, ConnectionCall
 from runners.host_api.information import find_bot_in, workspace_of
-from runners.ledger.outbox import target_of
+from runners.ledger.outbox import new_message
+from runners.ledger.sent import Speaker, assistant_item, sent_event
+from runners.ledger.turns import append_transcripts
 from runners.models import Conversation, Delivery
+from runners.platform_tools import SEND_MESSAGE
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.runtimes.callers import caller_of
 from runners.wakes import wake_deliveries
@@ -43,28 +48,33 @@ async def send_message(call: ConnectionCall) -> dict[str, Any]:
 
 @transaction.atomic
 def _send(call: ConnectionCall, workspace_id: int) -> dict[str, Any]:
-    caller_of(call.connection.connection_id, call.connection.plugin)
+    connection = call.connection
+    caller_of(connection.connection_id, connection.plugin)
     data = call.read(SendRequest)
     text = _text(data.message_chain)
     conversation = _conversation(workspace_id, data)
-    delivery = Delivery.objects.create(
-        workspace_id=workspace_id,
-        conversation=conversation,
-        bot_id=UUID(data.bot_uuid),
-        target=target_of(conversation),
-        payload={
-            "status": "",
-            "conversation": conversation.external_id,
-            "thread": conversation.thread,
-            "reply_target": {},
-            "text": text,
-            "artifacts": [],
-        },
-        status=DeliveryStatus.PENDING,
-        next_attempt_at=datetime.now(UTC),
-    )
-    wake_deliveries([delivery.pk])
+    key = uuid5(connection.connection_id, f"{SEND_MESSAGE}:{call.seq_id}")
+    delivery = Delivery.objects.filter(idempotency_key=key).first()
+    if delivery is None:
+        bot_id = UUID(data.bot_uuid)
+        _record(call, conversation, bot_id, text)
+        delivery = new_message(conversation, bot_id, text, key)
+        delivery.save(force_insert=True)
+        wake_deliveries([delivery.pk])
     return {"result": {"delivery_id": str(delivery.public_id)}}
+
+
+def _record(
+    call: ConnectionCall, conversation: Conversation, bot_id: UUID, text: str
+) -> None:
+    """Write the event and the line of the transcript; no run has said it."""
+    connection = call.connection
+    source = f"plugin:{connection.connection_id}"
+    actor = {"type": "plugin", "id": connection.plugin}
+    speaker = Speaker(source, actor, bot_id)
+    event = sent_event(conversation, speaker, f"{SEND_MESSAGE}:{call.seq_id}", text)
+    event.save(force_insert=True)
+    append_transcripts([(conversation, assistant_item(event, text))])
 
 
 def _conversation(workspace_id: int, data: SendRequest) -> Conversation:

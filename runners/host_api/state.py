@@ -1,8 +1,8 @@
 """state_get, state_set, state_delete, state_list (`wire.md` §6, LB-77)."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from langbot.lib.conf import limits
 from runners.host_api.calls import CallData, HostCall
@@ -13,6 +13,7 @@ from runners.ledger.state_store import (
     delete_state,
     list_keys,
     read_state,
+    stored_key,
     write_state,
 )
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -23,7 +24,7 @@ class Scoped(CallData):
 
 
 class Keyed(Scoped):
-    key: str = Field(min_length=1, max_length=200)
+    key: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(stored_key)]
 
 
 class Valued(Keyed):

@@ -10,6 +10,7 @@ from runners.engine.snapshot import said_in
 from runners.host_api.calls import CallData, HostCall
 from runners.ledger.fence import NewEvent
 from runners.ledger.journal import once
+from runners.ledger.steering import told
 from runners.models import AgentRun, QueuedMessage
 from runners.steering import PULLED_AT_MOST, claim_messages, claimed_messages
 
@@ -34,15 +35,7 @@ async def steering_pull(call: HostCall) -> dict[str, Any]:
 
 
 def _injected(messages: list[QueuedMessage]) -> NewEvent:
-    said = [
-        {
-            "message_id": str(message.public_id),
-            "event_id": message.event.event_id,
-            "text": message.event.input_summary,
-        }
-        for message in messages
-    ]
-    return NewEvent(EventType.STEERING_INJECTED, {"messages": said})
+    return NewEvent(EventType.STEERING_INJECTED, {"messages": told(messages)})
 
 
 def _items(runner_id: str, messages: list[QueuedMessage]) -> list[dict[str, Any]]:

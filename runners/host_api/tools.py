@@ -4,12 +4,17 @@
 none. Its own record is the journal's row.
 """
 
+from functools import partial
 from typing import Any
 
 from agents.resources.tools import Tool, ToolCall, find_tools, tool_providers
+from langbot.lib.conf import limits
+from runners.client_tools import CLIENT
 from runners.grants import HOST
 from runners.host_api import platform, replies
+from runners.host_api.approvals import approved
 from runners.host_api.calls import CallData, HostCall, journalled
+from runners.host_api.client_tools import call_client, described_tool
 from runners.host_api.sizes import bounded
 from runners.host_api.timing import allowed_seconds, within
 from runners.platform_tools import (
@@ -27,6 +32,7 @@ class Named(CallData):
 
 class Called(Named):
     parameters: dict[str, Any]
+    tool_call_id: str | None = None  # what the model calls it
 
 
 async def get_tool_detail(call: HostCall) -> dict[str, Any]:
@@ -42,24 +48,42 @@ async def get_tool_detail(call: HostCall) -> dict[str, Any]:
 
 
 async def call_tool(call: HostCall) -> dict[str, Any]:
-    """Execute a tool once and return `{"result": object}`."""
+    """Execute a tool once, if it may, and return `{"result": object}`."""
     data = call.read(Called)
-    if data.tool_name == REPLY_TOOL:
-        return await replies.reply(call, data.parameters)
-    if data.tool_name.startswith(PLATFORM_PREFIX):
-        return await platform.call_as_tool(call, data.tool_name, data.parameters)
-    return await journalled(call, lambda: _execute(call, data))
+    run_it = partial(execute, call, data.tool_name)
+    seconds = float(limits().tool_call_seconds)
+    return await approved(call, data.tool_name, data.parameters, run_it, seconds)
 
 
-async def _execute(call: HostCall, data: Called) -> dict[str, Any]:
-    provider = tool_providers.get(_source(call, data.tool_name))
+async def execute(
+    call: HostCall, name: str, parameters: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Execute a tool that may run, once, in at most so many seconds."""
+    if name == REPLY_TOOL:
+        return await replies.reply(call, parameters)
+    if name.startswith(PLATFORM_PREFIX):
+        return await platform.call_as_tool(call, name, parameters)
+    if _source(call, name) == CLIENT:
+        return await call_client(call, name, parameters, seconds)
+    provider = tool_providers.get(_source(call, name))
+    return await journalled(
+        call,
+        lambda: _execute(call, name, parameters, seconds),
+        goes_on=bool(getattr(provider, "goes_on", False)),
+    )
+
+
+async def _execute(
+    call: HostCall, name: str, parameters: dict[str, Any], most: float
+) -> dict[str, Any]:
+    provider = tool_providers.get(_source(call, name))
     if provider is None:
-        raise _gone(data.tool_name)
-    seconds = allowed_seconds(call)
+        raise _gone(name)
+    seconds = allowed_seconds(call, most)
     facts = call.facts
     request = ToolCall(
-        name=data.tool_name,
-        parameters=data.parameters,
+        name=name,
+        parameters=parameters,
         workspace_id=facts.workspace_id,
         run_id=facts.public_id,
         agent_id=str(facts.snapshot.get("agent", {}).get("id", "")),
@@ -72,6 +96,8 @@ async def _execute(call: HostCall, data: Called) -> dict[str, Any]:
 
 
 async def _tool(call: HostCall, name: str) -> Tool:
+    if _source(call, name) == CLIENT:
+        return described_tool(call.facts.resources, name)
     if _source(call, name) == HOST:
         return reply_tool() if name == REPLY_TOOL else platform_tool(name)
     found = await call.database(find_tools, call.facts.workspace_id, [name])

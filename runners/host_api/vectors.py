@@ -1,13 +1,16 @@
 """invoke_rerank, invoke_embedding (`wire.md` §6, LB-72)."""
 
+from functools import partial
 from typing import Any
 
 from pydantic import Field
 
 from agents.resources import vectors
-from agents.resources.vectors import RerankRequest
+from agents.resources.tokens import count_text
+from agents.resources.vectors import EmbeddingAnswer, RerankAnswer, RerankRequest
 from langbot.lib.conf import limits
 from runners.host_api.calls import CallData, HostCall
+from runners.host_api.metering import Size, metered
 from runners.host_api.models import find_model
 from runners.protocol.actions import Action, call_seconds
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -41,7 +44,11 @@ async def invoke_rerank(call: HostCall) -> dict[str, Any]:
         extra_args=data.extra_args or {},
         timeout=min(data.timeout or 30.0, call_seconds(Action.INVOKE_RERANK)),
     )
-    return dict(await vectors.rerank(model, request))
+    if not data.documents:
+        return dict(await vectors.rerank(model, request))
+    size = Size(partial(_tokens, [data.query, *data.documents]))
+    ask = partial(vectors.rerank, model, request)
+    return _told(await metered(call, model, size, ask))
 
 
 async def invoke_embedding(call: HostCall) -> dict[str, Any]:
@@ -49,7 +56,20 @@ async def invoke_embedding(call: HostCall) -> dict[str, Any]:
     data = call.read(EmbeddingCall)
     _check_count("texts", data.texts, _TEXTS_AT_MOST)
     model = await find_model(call, data.embedding_model_uuid)
-    return dict(await vectors.embed(model, data.texts))
+    if not data.texts:  # nobody is asked, nothing is spent
+        return dict(await vectors.embed(model, []))
+    size = Size(partial(_tokens, data.texts))
+    ask = partial(vectors.embed, model, data.texts)
+    return _told(await metered(call, model, size, ask))
+
+
+def _tokens(texts: list[str]) -> int:
+    return sum(map(count_text, texts))
+
+
+def _told(answer: EmbeddingAnswer | RerankAnswer) -> dict[str, Any]:
+    """Return what the plugin is told: the wire has no usage here."""
+    return {name: value for name, value in answer.items() if name != "usage"}
 
 
 def _check_count(name: str, items: list[str], maximum: int) -> None:

@@ -11,10 +11,15 @@ from artifacts.made import MadeFile, insert_rows, store_contents
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedLookup
 from runners.choices import EDGES, EventType, RunStatus
+from runners.ledger.actions import PendingAction
 from runners.ledger.conversations import Conversation
+from runners.ledger.costs import reported
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.finishing import Reply, close_turns
+from runners.ledger.pausing import Pause, park
+from runners.ledger.runs import AgentRun
 from runners.ledger.state_store import StateRefusedError, StateWrite, write_state
+from runners.ledger.steering import dropped_at_end
 from runners.signals import tell_actions
 
 
@@ -56,7 +61,16 @@ class Batch:
     states: list[StateWrite] = field(default_factory=list)
     files: list[MadeFile] = field(default_factory=list)
     known_seq: int = 0  # a hint for recovery only; the fence allocates
+    can_be_steered: bool = False
     ending: Ending | None = None
+    actions: list[PendingAction] = field(default_factory=list)
+    deadline_at: datetime | None = None  # where the run's has moved
+    pause: Pause | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the run goes on as it is."""
+        return self.ending is None and self.pause is None
 
     def fence(self) -> Fence:
         """Return the claim that this batch must still hold."""
@@ -85,18 +99,31 @@ def write_batches(batches: Sequence[Batch]) -> Written:
     A batch whose run is missing from `last_seq` was fenced off: its writer must stop.
     """
     store_contents(_files(batches))
+    return write_stored(batches)
+
+
+def write_stored(batches: Sequence[Batch]) -> Written:
+    """Do what `write_batches` does, for files whose bytes are stored already.
+
+    For callers with a transaction of their own, which must touch no file.
+    """
     with transaction.atomic():
         ending = [batch for batch in batches if batch.ending is not None]
         conversations = _lock_conversations(ending)
         written = Written(
-            pass_fence([batch.fence() for batch in batches if batch.ending is None])
+            pass_fence([batch.fence() for batch in batches if batch.is_plain])
         )
+        for batch in batches:
+            if batch.pause is not None:
+                written.last_seq |= park(batch.fence(), batch.pause, batch.invocation)
         for batch in ending:
+            _tell_what_is_left(batch)
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
         _write_states(held)
         insert_rows(_files(held))
         insert_events(_numbered(held, written.last_seq))
+        _write_waiting(held)
         tell_actions(held)
         closed = [(batch.run_id, batch.ending.reply) for batch in held if batch.ending]
         free = {
@@ -119,14 +146,27 @@ def end_run(
     Whatever its owner still writes is refused, since the run has left `running`.
     """
     batch = Batch(run_id, conversation_id, None, [ending.event()], ending=ending)
+    batch.can_be_steered = True  # perhaps; nothing is left for one that cannot
     with transaction.atomic():
         conversations = _lock_conversations([batch])
+        _tell_what_is_left(batch)
         last_seq = _pass_ending_fence(batch, sources)
         if not last_seq:
             return None
         insert_events(_numbered([batch], last_seq))
         promoted, deliveries = close_turns([(run_id, ending.reply)], conversations)
     return Written(last_seq, promoted, deliveries)
+
+
+def _write_waiting(batches: Iterable[Batch]) -> None:
+    """Write what people are asked, and deadlines that moved meanwhile."""
+    for batch in batches:
+        if batch.actions:
+            # A question of the same name that is still open stays as it is.
+            PendingAction.objects.bulk_create(batch.actions, ignore_conflicts=True)
+        if batch.deadline_at is not None and batch.is_plain:
+            run = AgentRun.objects.filter(pk=batch.run_id)
+            run.update(deadline_at=batch.deadline_at)
 
 
 def _files(batches: Iterable[Batch]) -> list[MadeFile]:
@@ -162,6 +202,20 @@ def _lock_conversations(batches: Iterable[Batch]) -> dict[int, Conversation]:
     return {row.pk: row for row in _locked_conversations(ids)}
 
 
+def _tell_what_is_left(batch: Batch) -> None:
+    """Have the ledger say, before its end, which messages its runner did not pull.
+
+    Repeatable: a transaction that failed may be tried again with the same batch.
+    """
+    if not batch.can_be_steered:
+        return
+    kept = [one for one in batch.events if one.type != EventType.STEERING_DROPPED]
+    dropped = dropped_at_end(batch.run_id, batch.conversation_id)
+    if dropped is not None:
+        kept.insert(len(kept) - 1, dropped)
+    batch.events[:] = kept
+
+
 def _pass_ending_fence(
     batch: Batch, sources: Iterable[RunStatus] | None = None
 ) -> dict[int, int]:
@@ -175,7 +229,7 @@ def _pass_ending_fence(
         "error_code": ending.code,
         "retryable": ending.retryable,
         "finished_at": datetime.now(UTC),
-        "usage": ending.usage,
+        "usage": reported(ending.usage),
     }
     return pass_fence([batch.fence()], sources=tuple(sources or allowed), target=target)
 

@@ -10,10 +10,10 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
 from runners.choices import EventType, RunStatus
 from runners.ledger.fence import NewEvent, column_value, insert_events
+from runners.ledger.pausing import EARLIER
 from runners.models import AgentRun, WorkerNode
 
 
@@ -83,10 +83,11 @@ def _start(node: UUID, claim: Claim) -> Claimed | None:
         execution.execute(sql, [*given, moment, claim.run_id, str(RunStatus.QUEUED)])
         row = execution.fetchone()
     data = {"runner": claim.runner_id, "agent_version": version}
-    event = NewEvent(EventType.RUN_STARTED, data)
     if row is None:
         return None
     token, last_seq, invocation, cursor = row
+    goes_on = EARLIER in claim.snapshot  # after a pause
+    event = NewEvent(EventType.RUN_RESUMED if goes_on else EventType.RUN_STARTED, data)
     return Claimed(claim.run_id, token, last_seq, invocation, cursor, event)
 
 
@@ -168,11 +169,6 @@ def prune_nodes() -> int:
 def _adoptable() -> QuerySet[AgentRun]:
     # Who has a lease is a remote runtime: `runners.runtimes.leases` looks after it.
     return AgentRun.objects.running().filter(
-        Q(node=None) | ~Q(node__in=_alive_nodes().values("public_id")),
+        Q(node=None) | ~Q(node__in=WorkerNode.objects.alive().values("public_id")),
         claim_lease_expires_at=None,
     )
-
-
-def _alive_nodes() -> Any:
-    dead_before = Now() - timedelta(seconds=limits().node_dead_seconds)
-    return WorkerNode.objects.filter(heartbeat_at__gte=dead_before, stopped_at=None)

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
@@ -8,7 +9,7 @@ from agents.models import Agent, AgentBinding
 from langbot.core.models import Workspace
 from langbot.lib.models import AppendOnlyModel, AppendOnlyQuerySet, PublicModel
 from langbot.lib.prepared import Literal
-from runners.choices import ConversationKind, QueuedStatus, Role
+from runners.choices import ConversationKind, QueuedStatus, QueueMode, Role
 from runners.ledger.events import EventLog
 from runners.ledger.words import WordsField
 
@@ -72,6 +73,24 @@ class Conversation(PublicModel):
         return self.title or self.key
 
 
+class TranscriptQuerySet(AppendOnlyQuerySet["TranscriptItem"]):
+    """Rows are written once; all that may happen to them is to be replaced."""
+
+    def current(self) -> "TranscriptQuerySet":
+        """Leave out what was replaced: what models, searches and pages see."""
+        return self.filter(superseded_at=None)
+
+    def supersede(self) -> int:
+        """Take current rows out of context and pages; returns how many.
+
+        The conversation's row must be locked. The rows and the ledger keep what was
+        said; nothing undoes it.
+        """
+        values = {"superseded_at": datetime.now(UTC)}
+        # Past AppendOnlyQuerySet, which refuses every other change.
+        return models.QuerySet.update(self.filter(superseded_at=None), **values)
+
+
 class TranscriptItem(AppendOnlyModel, PublicModel):
     """One message as history shows it; order is `seq`, dense per conversation."""
 
@@ -100,8 +119,10 @@ class TranscriptItem(AppendOnlyModel, PublicModel):
     actor_name = models.CharField(max_length=200, blank=True)
     metadata: Any = models.JSONField(default=dict)
     words = WordsField()  # what `runners.ledger.search` looks in
+    # Another reply took its place, or its turn was rolled back.
+    superseded_at = models.DateTimeField(_("replaced"), null=True, editable=False)
 
-    objects = AppendOnlyQuerySet["TranscriptItem"].as_manager()
+    objects = TranscriptQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("message")
@@ -127,7 +148,8 @@ class QueuedMessageQuerySet(models.QuerySet["QueuedMessage"]):
 class QueuedMessage(PublicModel):
     """A message that waits for the running turn; answered later, never dropped.
 
-    queued → promoted | injected | cancelled; `refused` is written as such.
+    queued → promoted | injected | cancelled; `refused` is written as such. An
+    injected one is answered by a run that another message began.
     """
 
     conversation = models.ForeignKey(
@@ -149,7 +171,15 @@ class QueuedMessage(PublicModel):
         related_name="+",
         verbose_name=_("binding"),
     )
-    mode = models.CharField(_("mode"), max_length=10, default="enqueue")
+    mode = models.CharField(
+        _("mode"),
+        max_length=10,
+        choices=QueueMode.choices,
+        default=QueueMode.ENQUEUE,
+    )
+    # The key of the run that it stops, or that was told of it. No reference: it means
+    # something only while that run is live, and retention need not look here.
+    meets = models.PositiveBigIntegerField(null=True, editable=False)
     dry_run = models.BooleanField(_("dry run"), default=False)
     status = models.CharField(
         _("status"),
@@ -164,6 +194,7 @@ class QueuedMessage(PublicModel):
         related_name="promoted_from",
         verbose_name=_("run"),
     )
+    reason = models.CharField(_("reason"), max_length=200, blank=True, default="")
     ended_at = models.DateTimeField(_("ended at"), null=True)
 
     objects = QueuedMessageQuerySet.as_manager()

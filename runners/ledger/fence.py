@@ -83,30 +83,45 @@ def pass_fence(
     """
     if not fences:
         return {}
-    table = connection.ops.quote_name(AgentRun._meta.db_table)
     extra = target or {}
-    locked, joined = _locked_in_order(table, len(fences))
-    sql = f"""
-        WITH given ({", ".join(_COLUMNS)}) AS (VALUES {_values(len(fences))}){locked}
-        UPDATE {table} SET
-            last_seq = last_seq + given.events,
-            inbound_cursor = COALESCE(given.cursor, inbound_cursor),
-            last_runner_sequence =
-                COALESCE(given.runner_sequence, last_runner_sequence),
-            first_output_at = COALESCE(first_output_at, given.first_output),
-            last_active_at = %s{"".join(f", {name} = %s" for name in extra)}
-        FROM given{joined}
-        WHERE {table}.id = given.id
-          AND (given.token IS NULL OR fencing_token = given.token)
-          AND status IN ({", ".join(["%s"] * len(sources))})
-        RETURNING {table}.id, last_seq
-    """  # noqa: S608  only names of our own columns are interpolated
+    sql = _statement(len(fences), tuple(extra), len(sources))
     now = _moment(datetime.now(UTC))
     rows = [value for fence in fences for value in _row(fence)]
     values = [column_value(name, value) for name, value in extra.items()]
     with connection.cursor() as cursor:
         cursor.execute(sql, [*rows, now, *values, *map(str, sources)])
         return dict(cursor.fetchall())
+
+
+def _set(name: str) -> str:
+    """Return the assignment of a further column.
+
+    What the host counted of model calls is kept: a runner's own word does not replace
+    it.
+    """
+    given = "COALESCE(usage, %s)" if name == "usage" else "%s"
+    return f", {name} = {given}"
+
+
+def _statement(fences: int, extra: tuple[str, ...], sources: int) -> str:
+    """Return the statement for so many runs that also sets the `extra` columns."""
+    table = connection.ops.quote_name(AgentRun._meta.db_table)
+    locked, joined = _locked_in_order(table, fences)
+    return f"""
+        WITH given ({", ".join(_COLUMNS)}) AS (VALUES {_values(fences)}){locked}
+        UPDATE {table} SET
+            last_seq = last_seq + given.events,
+            inbound_cursor = COALESCE(given.cursor, inbound_cursor),
+            last_runner_sequence =
+                COALESCE(given.runner_sequence, last_runner_sequence),
+            first_output_at = COALESCE(first_output_at, given.first_output),
+            last_active_at = %s{"".join(map(_set, extra))}
+        FROM given{joined}
+        WHERE {table}.id = given.id
+          AND (given.token IS NULL OR fencing_token = given.token)
+          AND status IN ({", ".join(["%s"] * sources)})
+        RETURNING {table}.id, last_seq
+    """  # noqa: S608  only names of our own columns are interpolated
 
 
 def _locked_in_order(table: str, count: int) -> tuple[str, str]:

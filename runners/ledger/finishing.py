@@ -1,25 +1,40 @@
 """Closing a turn: the reply's rows, its delivery and the next queued message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import Q
 from django.utils.translation import gettext
 
+from agents.policies import APPROVALS
 from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedInsert, PreparedLookup
 from runners.choices import (
-    EventOutcome,
-    QueuedStatus,
+    ERROR,
+    HIDDEN_THOUGHT,
+    STOP_TEXT,
+    STOPPED,
+    THOUGHT,
     Role,
     RunStatus,
 )
+from runners.ledger.children import stop_after
 from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
 from runners.ledger.events import EventLog
+from runners.ledger.frozen import frozen_access
+from runners.ledger.next_turns import (
+    by_conversation,
+    is_rolled_back,
+    open_next_turns,
+)
 from runners.ledger.outbox import Delivery, new_delivery
+from runners.ledger.pausing import cancel_open, tool_items
 from runners.ledger.runs import AgentRun
-from runners.ledger.turns import Turn, append_transcripts, open_turn
+from runners.ledger.sent import assistant_item, sent_event, speaker_of
+from runners.ledger.turns import append_transcripts
+from runners.platform_tools import REPLY_TOOL
+from runners.protocol.errors import ErrorCode
 from runners.signals import tell_run_finished
 
 
@@ -31,6 +46,7 @@ class Reply:
     content: Any = None
     complete: bool = True
     artifact_refs: list[Any] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)  # a row each (AG-61)
 
 
 _READ = (
@@ -42,6 +58,7 @@ _READ = (
     "status",
     "error_code",
     "dry_run",
+    "invocation",
     "snapshot",
     "event__delivery",
 )
@@ -78,25 +95,49 @@ def close_turns(
         return [], []
     replies = dict(closed)
     runs = sorted(_closing_runs(list(replies)), key=lambda run: run.pk)
+    waiting = by_conversation(_waiting_messages(list(conversations)))
     closing = [
-        Closing(run, conversations[run.conversation_id], replies[run.pk])
+        Closing(
+            run,
+            conversations[run.conversation_id],
+            replies[run.pk],
+            is_forgotten=is_rolled_back(run.pk, waiting.get(run.conversation_id, ())),
+        )
         for run in runs
     ]
     _write_replies(closing)
-    for one in closing:
-        tell_run_finished(one.run)
+    _leave(closing)
     deliveries = [one for one in map(_reply_delivery, closing) if one is not None]
     _insert_deliveries(deliveries)
-    return _promote(conversations), [delivery.pk for delivery in deliveries]
+    promoted = open_next_turns(conversations, waiting)
+    return promoted, [delivery.pk for delivery in deliveries]
+
+
+def _leave(closing: "Sequence[Closing]") -> None:
+    """Settle what the runs leave behind: their turn, approvals and sub-runs."""
+    for one in closing:
+        if one.is_forgotten:
+            _forget(one)
+    cancel_open(one.run.pk for one in closing if one.closes_approvals)
+    for one in closing:
+        stop_after(one.run)
+        tell_run_finished(one.run)
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A run that has just ended, and what it said."""
+    """A run that has just ended, and what it said; a forgotten one is not sent."""
 
     run: AgentRun
     conversation: Conversation
     reply: Reply | None
+    is_forgotten: bool = False
+
+    @property
+    def closes_approvals(self) -> bool:
+        """Whether approvals may be open that nobody has to decide about any more."""
+        kept = self.run.error_code == ErrorCode.APPROVAL_NOT_RESUMABLE
+        return APPROVALS in (self.run.snapshot or {}) and not kept
 
     @property
     def is_failure(self) -> bool:
@@ -113,6 +154,11 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     sent = [_sent_event(one, reply) for one, reply in spoken]
     _insert_events(sent)
     items = [
+        (one.conversation, item)
+        for one in closing
+        for item in (*thought_items(one.run, one.reply), *_tool_items(one.run))
+    ]
+    items += [
         (one.conversation, _reply_item(one, reply, event))
         for (one, reply), event in zip(spoken, sent, strict=True)
     ]
@@ -120,43 +166,66 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     items += [
         (one.conversation, _error_item(one.run)) for one in closing if one.is_failure
     ]
+    items += [
+        (one.conversation, _stop_item(one.run))
+        for one in closing
+        if one.run.status == RunStatus.CANCELLED
+    ]
     append_transcripts(items)
 
 
+def _tool_items(run: AgentRun) -> Iterable[TranscriptItem]:
+    """Return the rows of the run's tool calls; without tools nobody is asked."""
+    access = frozen_access(run)
+    calls_tools = (access.get("capabilities") or {}).get("tool_calling", False)
+    may_call = calls_tools and set(access.get("tools") or ()) - {REPLY_TOOL}
+    return tool_items(run) if may_call else ()
+
+
 def _sent_event(closing: Closing, reply: Reply) -> EventLog:
-    run, conversation = closing.run, closing.conversation
-    return EventLog(
-        workspace_id=run.workspace_id,
-        source=f"run:{run.public_id}",
-        event_id=f"{run.public_id}:reply",
-        type="message.sent",
-        time=datetime.now(UTC),
-        bot_id=run.bot_id,
-        conversation=conversation,
-        thread=conversation.thread,
-        actor={"type": "agent", "id": str(run.agent_id)},
-        input_summary=reply.text[: limits().summary_characters],
-        trigger_source="system",
-        outcome=EventOutcome.RECORDED,
-    )
+    event_id = f"{closing.run.public_id}:reply"
+    speaker = speaker_of(closing.run)
+    return sent_event(closing.conversation, speaker, event_id, reply.text)
 
 
 def _reply_item(closing: Closing, reply: Reply, event: EventLog) -> TranscriptItem:
-    return TranscriptItem(
-        role=Role.ASSISTANT,
-        text=reply.text[: limits().transcript_characters],
-        content=reply.content or [{"type": "text", "text": reply.text}],
-        artifact_refs=reply.artifact_refs,
-        event=event,
+    return assistant_item(
+        event,
+        reply.text,
         run=closing.run,
-        metadata={} if reply.complete else {"incomplete": True},
+        content=reply.content,
+        artifacts=reply.artifact_refs,
+        is_incomplete=not reply.complete,
     )
+
+
+def thought_items(run: AgentRun, reply: Reply | None) -> list[TranscriptItem]:
+    """Return a row for each block of thinking; models and searches never see them."""
+    if reply is None or not reply.thoughts:
+        return []
+    policy = (run.snapshot or {}).get("delivery_policy", {})
+    shown = policy.get("show_reasoning", True)
+    return [
+        TranscriptItem(
+            role=Role.REASONING,
+            item_type=THOUGHT if shown else HIDDEN_THOUGHT,
+            text=text[: limits().transcript_characters],
+            content=[{"type": "text", "text": text}],
+            run=run,
+            metadata={"block": number},
+        )
+        for number, text in enumerate(reply.thoughts, 1)
+    ]
+
+
+def _stop_item(run: AgentRun) -> TranscriptItem:
+    return TranscriptItem(role=Role.SYSTEM, item_type=STOPPED, text=STOP_TEXT, run=run)
 
 
 def _error_item(run: AgentRun) -> TranscriptItem:
     return TranscriptItem(
         role=Role.SYSTEM,
-        item_type="error",
+        item_type=ERROR,
         text=failure_text(run),
         run=run,
         metadata={"code": run.error_code},
@@ -175,6 +244,8 @@ def _reply_delivery(closing: Closing) -> Delivery | None:
     policy = (run.snapshot or {}).get("delivery_policy", {})
     if run.bot_id is None or run.dry_run or not policy.get("reply", True):
         return None
+    if closing.is_forgotten:
+        return None
     text = reply.text if reply else ""
     if closing.is_failure:
         text = f"{text}\n\n{failure_text(run)}".strip()
@@ -184,21 +255,10 @@ def _reply_delivery(closing: Closing) -> Delivery | None:
     return new_delivery(run, conversation, {"text": text, "artifacts": artifacts})
 
 
-def _promote(conversations: Mapping[int, Conversation]) -> list[int]:
-    waiting = _waiting_messages(list(conversations))
-    first: dict[int, QueuedMessage] = {}
-    for message in waiting:
-        first.setdefault(message.conversation_id, message)
-    return [
-        _promote_one(conversations[conversation_id], message)
-        for conversation_id, message in first.items()
-    ]
-
-
-def _promote_one(conversation: Conversation, message: QueuedMessage) -> int:
-    turn = Turn(message.event, message.agent, message.binding, dry_run=message.dry_run)
-    run = open_turn(conversation, turn)
-    QueuedMessage.objects.filter(pk=message.pk).update(
-        status=QueuedStatus.PROMOTED, run=run, ended_at=datetime.now(UTC)
-    )
-    return run.pk
+def _forget(closing: Closing) -> None:
+    """Take a turn out of context and pages; the ledger keeps it (rollback)."""
+    run = closing.run
+    # A retry's message was written for the attempt before.
+    turn = Q(run=run.pk) | Q(event=run.event_id, role=Role.USER)
+    rows = TranscriptItem.objects.filter(conversation=closing.conversation.pk)
+    rows.filter(turn).supersede()

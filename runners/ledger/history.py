@@ -7,11 +7,11 @@ from typing import Any, Literal
 from django.db.models import BigIntegerField, QuerySet, Subquery
 
 from langbot.lib.prepared import PreparedQuery
+from runners.choices import NOT_FOR_MODELS
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.runs import AgentRun
 
-HIDDEN = "error"  # rows for people; a model must not take them for messages
 # Large columns of the joined rows, such as a run's snapshot, are not part of a page.
 _READ = {"event": {"id", "event_id", "thread"}, "run": {"id", "public_id"}}
 _UNREAD = [
@@ -79,14 +79,14 @@ def _page_query(
 ) -> PreparedQuery[TranscriptItem]:
     def build(conversation: Any, before: Any, after: Any) -> QuerySet[TranscriptItem]:
         rows = with_origin(
-            TranscriptItem.objects.filter(
+            TranscriptItem.objects.current().filter(
                 conversation=conversation, seq__lt=before, seq__gt=after
             )
         )
         if not for_people:
             known = Conversation.objects.filter(pk=conversation)
             since = Subquery(known.values("context_seq"))
-            rows = rows.exclude(item_type=HIDDEN).filter(seq__gt=since)
+            rows = rows.exclude(item_type__in=NOT_FOR_MODELS).filter(seq__gt=since)
         return rows.order_by("seq" if direction == "forward" else "-seq")[:limit]
 
     return PreparedQuery(build, BigIntegerField(), BigIntegerField(), BigIntegerField())
@@ -103,7 +103,7 @@ def wire_item(item: TranscriptItem, conversation_id: str) -> dict[str, Any]:
         "role": item.role,
         "item_type": item.item_type,
         "content": item.text,
-        "content_json": {"role": item.role, "content": content} if content else None,
+        "content_json": _message(item.role, content),
         "attachment_refs": item.artifact_refs,
         "seq": item.seq,
         "cursor": str(item.seq),
@@ -111,6 +111,13 @@ def wire_item(item: TranscriptItem, conversation_id: str) -> dict[str, Any]:
         "run_id": str(item.run.public_id) if item.run else None,
         "metadata": item.metadata,
     }
+
+
+def _message(role: str, content: Any) -> dict[str, Any] | None:
+    """Return the whole message; rows of tools are kept as one (LB-90)."""
+    if isinstance(content, dict):
+        return content
+    return {"role": role, "content": content} if content else None
 
 
 def _whole_content(item: TranscriptItem) -> Any:

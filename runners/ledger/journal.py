@@ -29,6 +29,7 @@ class CallKey:
     invocation: int
     plugin_seq_id: int
     action: str
+    status: RunStatus = RunStatus.RUNNING  # in which the run has to be
 
 
 class _NotFirstError(Exception):
@@ -56,15 +57,24 @@ def once(key: CallKey, effect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return answer
 
 
-def before(key: CallKey) -> dict[str, Any] | None:
+def before(key: CallKey, goes_on: bool = False) -> dict[str, Any] | None:  # noqa: FBT001, FBT002  called through executors
     """Note that an effect begins; None when the caller has to do it now.
+
+    `goes_on`: an effect that was begun and not answered is to be done again, because it
+    finds what it did before.
 
     Otherwise it was done before and this is its answer, or its ProtocolError is raised
     again. Raises ProtocolError `outcome_unknown` for one that began and never
     answered, `run.not_active` for a run that is not running. Commits by itself: call
     it outside a transaction.
     """
-    return None if _insert(key, HostCallStatus.STARTED) else _earlier(key)
+    if _insert(key, HostCallStatus.STARTED) or (goes_on and _is_open(key)):
+        return None
+    return _earlier(key)
+
+
+def _is_open(key: CallKey) -> bool:
+    return bool(_rows(key).filter(status=HostCallStatus.STARTED).exists())
 
 
 def after(key: CallKey, answer: dict[str, Any]) -> None:
@@ -124,7 +134,7 @@ def _insert(
         INSERT INTO {quote(HostCall._meta.db_table)} (run_id, {", ".join(values)})
         SELECT id, {", ".join(["%s"] * len(values))}
         FROM {quote(AgentRun._meta.db_table)}
-        WHERE id = %s AND status = '{RunStatus.RUNNING.value}'
+        WHERE id = %s AND status = '{key.status.value}'
         ON CONFLICT DO NOTHING
     """  # noqa: S608  only names and words of our own are interpolated
     with connection.cursor() as cursor:

@@ -35,21 +35,41 @@ def new_delivery(
     if sender is None:
         message = "a delivery needs a bot"
         raise ValueError(message)
+    given = {
+        "run_id": str(run.public_id),
+        "status": run.status,
+        "reply_target": run.event.delivery.get("reply_target") or {},
+        **payload,
+    }
+    delivery = _delivery(conversation, sender, given)
+    delivery.run = run
+    delivery.at_least_once = policy.get("ambiguous") == "at_least_once"
+    return delivery
+
+
+def new_message(
+    conversation: Conversation, bot_id: UUID, text: str, key: UUID
+) -> "Delivery":
+    """Return an unsaved delivery of a text that no run has said.
+
+    `key` is its idempotency key: the same message said again has the same one.
+    """
+    payload = {"status": "", "reply_target": {}, "text": text, "artifacts": []}
+    delivery = _delivery(conversation, bot_id, payload)
+    delivery.idempotency_key = key
+    return delivery
+
+
+def _delivery(
+    conversation: Conversation, bot_id: UUID, payload: dict[str, Any]
+) -> "Delivery":
+    place = {"conversation": conversation.external_id, "thread": conversation.thread}
     return Delivery(
-        workspace_id=run.workspace_id,
-        run=run,
+        workspace_id=conversation.workspace_id,
         conversation=conversation,
-        bot_id=sender,
+        bot_id=bot_id,
         target=target_of(conversation),
-        payload={
-            "run_id": str(run.public_id),
-            "status": run.status,
-            "conversation": conversation.external_id,
-            "thread": conversation.thread,
-            "reply_target": run.event.delivery.get("reply_target") or {},
-            **payload,
-        },
-        at_least_once=policy.get("ambiguous") == "at_least_once",
+        payload={**place, **payload},
         status=DeliveryStatus.PENDING,
         next_attempt_at=datetime.now(UTC),
     )

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from runners.choices import TERMINAL, EventType
+from runners.ledger.pausing import EARLIER
 from runners.models import AgentRun, RunEvent
 
 
@@ -18,6 +20,16 @@ def last_seqs(tokens: Mapping[int, int | None]) -> dict[int, int]:
     }
 
 
+def seq_of(run_id: int, after: int, kind: str, created_at: datetime) -> int:
+    """Return the number of an event of this very moment, 0 without one.
+
+    It is looked for after the number `after`; others add to a run's ledger, too.
+    """
+    later = RunEvent.objects.filter(run=run_id, seq__gt=after)
+    found = later.filter(type=kind, created_at=created_at)
+    return found.values_list("seq", flat=True).first() or 0
+
+
 @dataclass(slots=True)
 class Spoken:
     """The open message's text, the finished messages and the files of an invocation."""
@@ -26,11 +38,20 @@ class Spoken:
     messages: list[tuple[str, Any]] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)  # by the runner itself, meanwhile
     files: list[dict[str, Any]] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)  # blocks of thinking
+
+    @property
+    def before(self) -> tuple[list[tuple[str, Any]], list[str], list[str]]:
+        """What `Said.resume` takes."""
+        return self.messages, self.sent, self.thoughts
 
     def add(self, event: RunEvent) -> None:
         """Take the next delta, message or file of the ledger."""
         if event.type == EventType.MESSAGE_DELTA:
             self.text += event.data["text"]
+            return
+        if event.type == EventType.REASONING_DELTA:
+            self._think(event.data)
             return
         if event.type == EventType.ARTIFACT_CREATED:
             self.files.append(event.data)
@@ -43,21 +64,32 @@ class Spoken:
         self.messages.append((event.data["text"], parts))
         self.text = ""
 
+    def _think(self, data: dict[str, Any]) -> None:
+        if data.get("block", 1) > len(self.thoughts):
+            self.thoughts.append("")
+        self.thoughts[-1] += data["text"]
+
 
 def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
-    """Return what the current invocation of each run has said so far."""
-    invocations = {run.pk: run.invocation for run in runs}
+    """Return what the current invocation of each run has said so far.
+
+    A run that goes on after a pause has said what it had before, too.
+    """
+    invocations = {
+        run.pk: {run.invocation, *(run.snapshot or {}).get(EARLIER, ())} for run in runs
+    }
     said = {pk: Spoken() for pk in invocations}
     events = RunEvent.objects.filter(
         run__in=invocations,
         type__in=[
             EventType.MESSAGE_DELTA,
             EventType.MESSAGE_COMPLETED,
+            EventType.REASONING_DELTA,
             EventType.ARTIFACT_CREATED,
         ],
     )
     for event in events.order_by("run", "seq"):
-        if event.invocation == invocations[event.run_id]:
+        if event.invocation in invocations[event.run_id]:
             said[event.run_id].add(event)
     return said
 

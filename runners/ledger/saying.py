@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
-from runners.choices import DeliveryStatus, EventOutcome, Role
+from runners.choices import DeliveryStatus
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.outbox import Delivery, new_delivery
 from runners.ledger.runs import AgentRun
+from runners.ledger.sent import assistant_item, sent_event, speaker_of
 from runners.ledger.turns import append_transcripts
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.wakes import wake_deliveries
@@ -110,49 +110,27 @@ def _record(
 ) -> TranscriptItem:
     if _was_said(run, saying.key):
         raise _ended()
-    event = _event(run, conversation, saying, sender)
+    event_id = _event_id(run, saying.key)
+    event = sent_event(conversation, speaker_of(run, sender), event_id, saying.text)
     event.save(force_insert=True)
-    item = TranscriptItem(
-        role=Role.ASSISTANT,
-        text=saying.text[: limits().transcript_characters],
-        content=[{"type": "text", "text": saying.text}],
-        artifact_refs=saying.artifacts,
-        event=event,
+    item = assistant_item(
+        event,
+        saying.text,
         run=run,
-        metadata={"incomplete": True} if saying.is_incomplete else {},
+        artifacts=saying.artifacts,
+        is_incomplete=saying.is_incomplete,
     )
     append_transcripts([(conversation, item)])
     return item
 
 
-def _event(
-    run: AgentRun, conversation: Conversation, saying: Saying, sender: UUID | None
-) -> EventLog:
-    return EventLog(
-        workspace_id=run.workspace_id,
-        source=_source(run),
-        event_id=_event_id(run, saying.key),
-        type="message.sent",
-        time=datetime.now(UTC),
-        bot_id=sender,
-        conversation=conversation,
-        thread=conversation.thread,
-        actor={"type": "agent", "id": str(run.agent_id)},
-        input_summary=saying.text[: limits().summary_characters],
-        trigger_source="system",
-        outcome=EventOutcome.RECORDED,
-    )
-
-
 def _was_said(run: AgentRun, key: str) -> bool:
     said = EventLog.objects.filter(
-        workspace_id=run.workspace_id, source=_source(run), event_id=_event_id(run, key)
+        workspace_id=run.workspace_id,
+        source=speaker_of(run).source,
+        event_id=_event_id(run, key),
     )
     return said.exists()
-
-
-def _source(run: AgentRun) -> str:
-    return f"run:{run.public_id}"
 
 
 def _event_id(run: AgentRun, key: str) -> str:

@@ -28,10 +28,16 @@ def scope_keys(run: AgentRun) -> dict[str, str]:
         "runner": {},
     }
     return {
-        scope: _hashed(scope, {**base, "scope": scope, **identity})
+        scope: identity_key(base, scope, identity)
         for scope, identity in identities.items()
         if identity is not None
     }
+
+
+def identity_key(base: dict[str, Any], scope: str, identity: dict[str, Any]) -> str:
+    """Return the key of one identity; `base` says whose runner, binding and bot."""
+    whose = {"version": _VERSION, **base}
+    return _hashed(scope, {**whose, "scope": scope, **identity})
 
 
 def _identity(who: dict[str, Any], default_type: str) -> dict[str, Any] | None:

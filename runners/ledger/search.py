@@ -11,10 +11,11 @@ from typing import Any
 
 from django.db import connection
 
-from langbot.lib.prepared import PreparedLookup
+from langbot.lib.prepared import PreparedLookup, execute_anew
+from runners.choices import NOT_FOR_MODELS
 from runners.ledger.context import context_span
 from runners.ledger.conversations import TranscriptItem
-from runners.ledger.history import HIDDEN, with_origin
+from runners.ledger.history import with_origin
 from runners.ledger.words import Term, joined, place_word, terms_of
 
 FTS_TABLE = "langbot_runners_transcript_words"
@@ -30,6 +31,7 @@ _PLAIN = """
     SELECT item.id FROM {items} AS item WHERE {filters}
     ORDER BY item.seq DESC LIMIT %s
 """
+_FOR_MODELS = f"item.item_type NOT IN ({', '.join(['%s'] * len(NOT_FOR_MODELS))})"
 _TSVECTOR = "to_tsvector('simple', item.words) @@ to_tsquery('simple', %s)"
 
 
@@ -81,7 +83,9 @@ def search_transcript(
         return Found([], has_more=False)
     start, end = context_span(conversation_id)
     filters = _Filters().add("item.conversation_id = %s", conversation_id)
-    filters.add("item.seq > %s", start).add("item.item_type <> %s", HIDDEN)
+    filters.add("item.seq > %s", start)
+    filters.add(_FOR_MODELS, *NOT_FOR_MODELS)
+    filters.add("item.superseded_at IS NULL")
     filters.one_of("item.role", roles).one_of("item.item_type", item_types)
     look = _look_fts5 if connection.vendor == "sqlite" else _look_tsvector
     place = Term((place_word(conversation_id),))
@@ -93,7 +97,8 @@ def search_transcript(
 
 
 _items = PreparedLookup(
-    lambda keys: with_origin(TranscriptItem.objects.filter(pk__in=keys)).order_by()
+    lambda keys: with_origin(TranscriptItem.objects.filter(pk__in=keys)).order_by(),
+    planned_anew=True,
 )
 
 
@@ -145,5 +150,5 @@ def _keys(sql: str, filters: _Filters, before: Sequence[Any], limit: int) -> lis
     items = connection.ops.quote_name(TranscriptItem._meta.db_table)
     statement = sql.format(items=items, filters=" AND ".join(filters.conditions))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*before, *filters.values, limit])
+        execute_anew(cursor, statement, [*before, *filters.values, limit])
         return [key for (key,) in cursor.fetchall()]

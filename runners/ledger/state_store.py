@@ -20,6 +20,7 @@ from runners.protocol.results import is_finite
 MAXIMUM_KEY = 200
 MAXIMUM_KEYS = 1000  # of one scope key
 INLINE_BYTES = 2**20  # what a context carries; a frame has room for 16 of it
+_SHORT_NAMES = {"conversation_id": "external.conversation_id"}  # LB-77
 _PAGE = 50  # of the largest values: 12.5 MiB in memory
 
 
@@ -65,6 +66,11 @@ def read_state(scope_key: str, key: str) -> Any:
     return row[0] if row is not None else None
 
 
+def stored_key(key: str) -> str:
+    """Return the key under which a runner's key is kept: some have a short name."""
+    return _SHORT_NAMES.get(key, key)
+
+
 def read_states(keys: Mapping[str, str], scopes: Iterable[str]) -> dict[str, Any]:
     """Return {scope: {key: value}} for the context of a run, at most 1 MiB of it.
 
@@ -107,17 +113,6 @@ def write_state(write: StateWrite) -> None:
     Raises StateRefusedError for a new key where there are 1,000; nothing is written
     then. Writers that race may exceed that by as many as they are.
     """
-    table = connection.ops.quote_name(RunnerState._meta.db_table)
-    sql = f"""
-        INSERT INTO {table} (workspace_id, runner_id, scope, scope_key, key, value,
-            version, expires_at, updated_at)
-        SELECT %s, %s, %s, %s, %s, %s, 1, NULL, %s
-        WHERE EXISTS (SELECT 1 FROM {table} WHERE scope_key = %s AND key = %s)
-           OR (SELECT COUNT(*) FROM {table} WHERE scope_key = %s) < %s
-        ON CONFLICT (scope_key, key) DO UPDATE SET value = excluded.value,
-            version = {table}.version + 1, expires_at = NULL,
-            updated_at = excluded.updated_at
-    """  # noqa: S608  only the name of our own table is interpolated
     values: list[Any] = [
         write.workspace_id,
         write.runner_id,
@@ -132,10 +127,24 @@ def write_state(write: StateWrite) -> None:
         MAXIMUM_KEYS,
     ]
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(_writing(), values)
         if not cursor.rowcount:
             message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
             raise StateRefusedError(message)
+
+
+def _writing() -> str:
+    table = connection.ops.quote_name(RunnerState._meta.db_table)
+    return f"""
+        INSERT INTO {table} (workspace_id, runner_id, scope, scope_key, key, value,
+            version, expires_at, updated_at)
+        SELECT %s, %s, %s, %s, %s, %s, 1, NULL, %s
+        WHERE EXISTS (SELECT 1 FROM {table} WHERE scope_key = %s AND key = %s)
+           OR (SELECT COUNT(*) FROM {table} WHERE scope_key = %s) < %s
+        ON CONFLICT (scope_key, key) DO UPDATE SET value = excluded.value,
+            version = {table}.version + 1, expires_at = NULL,
+            updated_at = excluded.updated_at
+    """  # noqa: S608  only the name of our own table is interpolated
 
 
 def delete_state(scope_key: str, key: str) -> bool:

@@ -1,7 +1,7 @@
 """Opening a turn: the user's transcript row, the run and its first ledger event."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,12 +12,14 @@ from runners.choices import EventType, Role, RunStatus
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.events import EventLog
 from runners.ledger.fence import NewEvent, insert_events
+from runners.ledger.lineage import lineage_of
 from runners.ledger.metadata import note_metadata
 from runners.ledger.runs import AgentRun
 
 DEFAULT_QUEUE = "default"  # what people call the queue without a name
 _QUEUE_CHARACTERS = 50
 _MOST_PRIORITY = 100
+_TITLE_CHARACTERS = 80
 
 _insert_runs = PreparedInsert(AgentRun)
 _insert_items = PreparedInsert(TranscriptItem)
@@ -26,12 +28,13 @@ _count_items = PreparedUpdate(Conversation, "transcript_seq", "updated_at")
 
 @dataclass(slots=True)
 class Turn:
-    """An event and who answers it."""
+    """An event and who answers it; `said_before` are messages that it answers, too."""
 
     event: EventLog
     agent: Agent
     binding: AgentBinding | None = None
     dry_run: bool = False
+    said_before: list[EventLog] = field(default_factory=list)
 
 
 def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
@@ -54,13 +57,42 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
         metadata=turn.event.metadata,
         last_seq=1,
         **dispatch_of(turn.event.metadata),
+        **lineage_of(turn.event),
     )
     _insert_runs([run])
     note_metadata(run)
     insert_events([(run.pk, 1, 1, queued_event(run))])
-    if is_message(turn.event):
-        append_transcripts([(conversation, user_item(turn.event, run))])
+    _write_said(conversation, turn, run)
     return run
+
+
+def _write_said(conversation: Conversation, turn: Turn, run: AgentRun) -> None:
+    said = [one for one in (*turn.said_before, turn.event) if is_message(one)]
+    if said and not conversation.title:
+        name_after(conversation, said[0])
+    if said:
+        items = [_said_item(turn, one, run) for one in said]
+        append_transcripts([(conversation, item) for item in items])
+
+
+def _said_item(turn: Turn, event: EventLog, run: AgentRun) -> TranscriptItem:
+    item = user_item(event, run)
+    if event is not turn.event:  # else the run took it for its own past
+        item.metadata = {"said_before": True}
+    return item
+
+
+def title_of(given: dict[str, Any]) -> str:
+    """Return what a conversation is called that begins with these words."""
+    return " ".join(str(given.get("text") or "").split())[:_TITLE_CHARACTERS]
+
+
+def name_after(conversation: Conversation, event: EventLog) -> None:
+    """Name a conversation that has no title after a message's first words."""
+    conversation.title = title_of(event.input)
+    if conversation.title:
+        nameless = Conversation.objects.filter(pk=conversation.pk, title="")
+        nameless.update(title=conversation.title)
 
 
 def queued_event(run: AgentRun) -> NewEvent:

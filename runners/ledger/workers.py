@@ -1,7 +1,22 @@
+from datetime import timedelta
+
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from langbot.lib.conf import limits
 from langbot.lib.ids import uuid7
+
+
+class WorkerNodeQuerySet(models.QuerySet["WorkerNode"]):
+    def alive(self) -> "WorkerNodeQuerySet":
+        """Workers that have not stopped and beat in the last 6 s.
+
+        The one predicate of liveness: adoption, health, metrics and pages ask it. By
+        the database's clock.
+        """
+        silent = Now() - timedelta(seconds=limits().node_dead_seconds)
+        return self.filter(heartbeat_at__gte=silent, stopped_at=None)
 
 
 class WorkerNode(models.Model):
@@ -12,6 +27,8 @@ class WorkerNode(models.Model):
     started_at = models.DateTimeField(_("started"))
     heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True)
+
+    objects = WorkerNodeQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("worker")

@@ -7,15 +7,22 @@ from runners.official.local_agent_schema import DEFAULT_HISTORY, DEFAULT_PROMPT
 from runners.protocol.pages import TranscriptItem
 from runners.sdk import RunContext
 
+TOOL_ITEMS = frozenset({"tool_call", "tool_result"})  # LB-90
 _SPOKEN = frozenset({"user", "assistant"})
 
 
 async def build_messages(ctx: RunContext) -> list[dict[str, Any]]:
-    """Return prompt, history and the current event, oldest first."""
+    """Return prompt, history, the current event and what this run did since.
+
+    A run that goes on after a person decided finds its own rows in the history.
+    """
     prompt = await ctx.prompt() or DEFAULT_PROMPT
-    earlier = await ctx.history(history_limit(ctx.config))
+    items = await ctx.history(history_limit(ctx.config))
+    own = [item for item in items if _is_since(ctx, item)]
+    earlier = [item for item in items if not _is_since(ctx, item)]
     spoken = [_from_history(item) for item in earlier if is_spoken(item)]
-    return [*prompt, *spoken, current_message(ctx)]
+    since = [_from_this_run(item) for item in own if _is_of_turn(item)]
+    return [*prompt, *spoken, current_message(ctx), *since]
 
 
 def history_limit(config: dict[str, Any]) -> int:
@@ -29,6 +36,20 @@ def is_spoken(item: TranscriptItem) -> bool:
     # Tool traffic and thoughts of earlier turns never go back as text.
     is_message = item.item_type == "message" and item.role in _SPOKEN
     return is_message and bool(item.text)
+
+
+def _is_since(ctx: RunContext, item: TranscriptItem) -> bool:
+    """Whether it came after the run's event; a turn may answer what came before it."""
+    return item.run_id == ctx.run_id and not item.metadata.get("said_before")
+
+
+def _is_of_turn(item: TranscriptItem) -> bool:
+    return item.item_type in TOOL_ITEMS or is_spoken(item)
+
+
+def _from_this_run(item: TranscriptItem) -> dict[str, Any]:
+    is_tool = item.item_type in TOOL_ITEMS and item.content_json is not None
+    return dict(item.content_json or {}) if is_tool else _from_history(item)
 
 
 def current_message(ctx: RunContext) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 DEFAULT_HISTORY: Final = 50
+DEFAULT_ROUNDS: Final = 25
+DEFAULT_RESULT_CHARACTERS: Final = 20_000  # wire 7
 DEFAULT_PROMPT: Final = [{"role": "system", "content": "You are a helpful assistant."}]
 
 LABEL: Final = {"en_US": "Local agent", "zh_Hans": "本地智能体"}
@@ -40,6 +42,28 @@ CONFIG: Final[tuple[dict[str, Any], ...]] = (
         },
         "required": False,
         "default": DEFAULT_HISTORY,
+    },
+    {
+        "name": "max-tool-iterations",
+        "type": "integer",
+        "label": {"en_US": "Tool rounds", "zh_Hans": "工具调用轮数"},
+        "description": {
+            "en_US": "How often the model may ask for tools before it has to answer.",
+            "zh_Hans": "模型必须作答之前最多可以请求工具的次数。",
+        },
+        "required": False,
+        "default": DEFAULT_ROUNDS,
+    },
+    {
+        "name": "max-tool-result-chars",
+        "type": "integer",
+        "label": {"en_US": "Length of tool answers", "zh_Hans": "工具结果长度"},
+        "description": {
+            "en_US": "Characters of a tool's answer that the model sees.",
+            "zh_Hans": "模型可以看到的工具结果字符数。",
+        },
+        "required": False,
+        "default": DEFAULT_RESULT_CHARACTERS,
     },
     {
         "name": "timeout",

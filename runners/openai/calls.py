@@ -25,6 +25,7 @@ from runners.choices import ConversationKind
 from runners.errors import (
     AdmissionError,
     AgentUnavailableError,
+    BudgetUsedUpError,
     InputTooLargeError,
     QueueFullError,
 )
@@ -190,6 +191,11 @@ def _admit(incoming: Incoming) -> AgentRun:
         raise CallError(400, code, str(error), param="messages") from None
     except QueueFullError as error:
         raise CallError(429, error.code, str(error)) from None
+    except BudgetUsedUpError as error:
+        wait = error.retry_after
+        raise CallError(
+            429, error.code, str(error), retryable=False, retry_after=wait
+        ) from None
     except AgentUnavailableError as error:
         raise CallError(404, "model_not_found", str(error), param="model") from None
     except AdmissionError as error:

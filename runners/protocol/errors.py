@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     HOST_LOST = "host_lost"
     BACKPRESSURE = "backpressure"
     APPROVAL_NOT_RESUMABLE = "approval_not_resumable"
+    APPROVAL_EXPIRED = "approval_expired"
 
     # Why a result was not applied; these appear in warnings of the ledger.
     UNKNOWN_RESULT_TYPE = "unknown_result_type"
@@ -35,10 +36,15 @@ class ErrorCode(StrEnum):
     ACTION_NOT_FOUND = "action.not_found"
     INVALID_REQUEST = "invalid_request"
     PERMISSION_DENIED = "permission_denied"
+    TOOL_DENIED = "tool_denied"
+    TOOL_REJECTED = "tool_rejected"
+    CLIENT_UNAVAILABLE = "client.unavailable"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
     RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     OUTCOME_UNKNOWN = "outcome_unknown"
     RUN_NOT_ACTIVE = "run.not_active"

@@ -66,6 +66,9 @@ class Capabilities(BaseModel):
     interrupt: bool = False
     steering: bool = False
     interactions: bool = False
+    # Beyond released SDKs: it goes on after a pause, from the history or from what
+    # `metadata.resume` says.
+    resume: bool = False
 
 
 _PERMISSIONS: Final[dict[str, frozenset[str]]] = {

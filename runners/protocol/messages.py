@@ -58,6 +58,12 @@ class Message(_Part):
     def text(self) -> str:
         return text_of(self.content)
 
+    @property
+    def reasoning(self) -> str:
+        """What the model thinks; it travels apart from the content (AG-57)."""
+        said = (self.provider_specific_fields or {}).get("reasoning_content")
+        return said if isinstance(said, str) else ""
+
 
 class MessageChunk(Message):
     all_content: str | None = None

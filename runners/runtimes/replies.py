@@ -49,7 +49,7 @@ def log_of(run: AgentRun) -> ResultLog:
     `run` is loaded as `load_runs` does.
     """
     log, said = ResultLog(thaw(run)), spoken([run])[run.pk]
-    log.resume(run.last_runner_sequence, said.text, said.messages, said.sent)
+    log.resume(run.last_runner_sequence, said.text, *said.before)
     log.files.resume(said.files)
     return log
 

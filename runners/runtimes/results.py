@@ -4,18 +4,21 @@ What a result may be, what it does and what is refused is said where streamed re
 are read (`runners.engine.results`); here it is written at once, under the fence.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from artifacts.made import store_contents
 from langbot.lib.models import lock_rows
 from runners.choices import TERMINAL
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import load_runs
-from runners.ledger.batches import Batch, Written, write_batches
+from runners.ledger.batches import Batch, Written, write_stored
 from runners.ledger.fence import NewEvent
 from runners.models import AgentRun, Conversation, RunEvent
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -26,9 +29,12 @@ from runners.runtimes.live import publish
 from runners.runtimes.replies import KeptLogs
 from runners.wakes import wake_deliveries, wake_runs
 
+_TRIES = 20  # each means that another process wrote the run meanwhile
+
 Apply = Callable[[ResultLog], None]
 
 _logs = KeptLogs()
+_turns = tuple(threading.Lock() for _ in range(64))  # of runs with the same remainder
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +68,73 @@ def _number(raw: dict[str, Any]) -> int | None:
 
 
 def _write(target: Target, apply: Apply, number: int | None = None) -> RunEvent:
-    found = target.caller.run(target.run_id)
-    with transaction.atomic():
-        run = _locked(target, found)
+    """Work out what a result amounts to, store its files, then write it.
+
+    In this order no file is stored inside a transaction. When another one was written
+    in between, what was worked out may be wrong: it is done again. A holder's results
+    come to one process, where they wait for each other.
+    """
+    with _turns[hash(target.run_id) % len(_turns)]:
+        return _write_in_turn(target, apply, number)
+
+
+def _write_in_turn(target: Target, apply: Apply, number: int | None) -> RunEvent:
+    for _try in range(_TRIES):
+        run = _held_run(target)
         if number is not None and number <= run.last_runner_sequence:
             return _written_before(run, number)
         log = _logs.take(run)
         apply(log)
         batch = _batch(run, log)
-        written = write_batches([batch])
-        wake_runs(written.promoted)
-        wake_deliveries(written.deliveries)
-    if batch.ending is None:
-        _logs.keep(run, written.last_seq[run.pk], log)
-    return _tell(run, batch, written)
+        store_contents(batch.files)
+        written = _write_unless_stale(target, run, batch)
+        if written is None:
+            continue
+        if batch.ending is None:
+            _logs.keep(run, written.last_seq[run.pk], log)
+        return _tell(run, batch, written)
+    message = "too many results of this run come at once"
+    raise ProtocolError(ErrorCode.CONFLICT, message, retryable=True)
 
 
-def _locked(target: Target, found: AgentRun) -> AgentRun:
-    """Lock conversation and run, in that order, and check the claim in the lock."""
-    lock_rows(Conversation.objects.filter(pk=found.conversation_id))
-    held = holding(target.caller, found, target.claim_token)
-    runs = lock_rows(held.filter(claim_lease_expires_at__gt=Now()).only("pk"))
-    if not runs:
-        found.refresh_from_db(fields=["status"])
-        if found.status in TERMINAL:
-            raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
-        raise lost()
+def _held_run(target: Target) -> AgentRun:
+    """Return the run as it stands; raises when the caller does not hold it."""
+    found = target.caller.run(target.run_id)
+    if not _held(target, found).exists():
+        raise _refusal(found)
     (run,) = load_runs([found.pk])
     return run
+
+
+def _write_unless_stale(target: Target, run: AgentRun, batch: Batch) -> Written | None:
+    """Write a batch whose files are stored; None when the run was written meanwhile.
+
+    Locks conversation and run, in that order, and checks the claim in the lock.
+    """
+    with transaction.atomic():
+        lock_rows(Conversation.objects.filter(pk=run.conversation_id))
+        held = lock_rows(_held(target, run).only("last_seq", "invocation"))
+        if not held:
+            raise _refusal(run)
+        if (held[0].last_seq, held[0].invocation) != (run.last_seq, run.invocation):
+            return None
+        written = write_stored([batch])
+        wake_runs(written.promoted)
+        wake_deliveries(written.deliveries)
+    return written
+
+
+def _held(target: Target, run: AgentRun) -> QuerySet[AgentRun]:
+    held = holding(target.caller, run, target.claim_token)
+    return held.filter(claim_lease_expires_at__gt=Now())
+
+
+def _refusal(run: AgentRun) -> ProtocolError:
+    """Return why the caller, who does not hold the run, may not write it."""
+    run.refresh_from_db(fields=["status"])
+    if run.status in TERMINAL:
+        return ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
+    return lost()
 
 
 def _batch(run: AgentRun, log: ResultLog) -> Batch:
@@ -108,6 +153,7 @@ def _batch(run: AgentRun, log: ResultLog) -> Batch:
         states=states,
         files=log.files.take(),
         known_seq=run.last_seq,
+        can_be_steered=log.facts.access.capabilities.get("steering", False),
         ending=log.ending,
     )
 

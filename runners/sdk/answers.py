@@ -32,6 +32,11 @@ class ModelChunk:
     def text(self) -> str:
         return self.chunk.text if self.chunk else ""
 
+    @property
+    def reasoning(self) -> str:
+        """What the model thinks; never part of its answer."""
+        return self.chunk.reasoning if self.chunk else ""
+
 
 @dataclass(frozen=True, slots=True)
 class HostVersion:

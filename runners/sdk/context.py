@@ -17,6 +17,7 @@ from runners.protocol.context import (
     StateSnapshot,
 )
 from runners.protocol.pages import TranscriptItem
+from runners.protocol.pruning import prune_orphan_tool_calls
 from runners.sdk.api import HostApi
 
 MAX_HISTORY_PAGE = 100  # LB-73
@@ -52,6 +53,16 @@ class RunContext:
     def submission(self) -> InteractionSubmission | None:
         """A person's answer to what an earlier run asked by `results.interaction`."""
         return self.raw.input.interaction
+
+    @property
+    def resumed(self) -> list[dict[str, Any]]:
+        """The decisions that this run was paused for; empty when it has just begun.
+
+        Each has `tool_call_id`, `tool_name`, `arguments`, `decision`, `reason` and
+        `result` or `error`. Only runners with the capability `resume` get any.
+        """
+        resume = self.raw.metadata.get("resume") or {}
+        return list(resume.get("actions") or [])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -107,6 +118,7 @@ class RunContext:
     async def history(self, limit: int = 50) -> list[TranscriptItem]:
         """Return what was said before the current event, oldest first.
 
+        Tool calls without all of their answers are left out: models refuse them.
         At most `limit` items, and none when the host offers no history.
         """
         if limit <= 0 or not self.raw.context.available_apis.history_page:
@@ -122,4 +134,12 @@ class RunContext:
             cursor = page.next_cursor
             if not page.has_more or not page.items or cursor is None:
                 break
-        return items[:limit][::-1]
+        return _without_orphans(items[:limit][::-1])
+
+
+def _without_orphans(items: list[TranscriptItem]) -> list[TranscriptItem]:
+    messages = [
+        {**(item.content_json or {"role": item.role}), "": item} for item in items
+    ]
+    kept, _ = prune_orphan_tool_calls(messages)
+    return [message[""] for message in kept]

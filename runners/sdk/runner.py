@@ -88,11 +88,7 @@ class Runner(ABC):
         }
 
 
-def plugin_container(
-    runners: Sequence[type[Runner]], status: str = "mounted"
-) -> dict[str, Any]:
-    """Return the container of the plugin that `runners` together make (wire 3)."""
-    first = runners[0]
+def _plugin_manifest(first: type[Runner]) -> dict[str, Any]:
     metadata = {
         "author": first.author,
         "name": first.plugin,
@@ -101,13 +97,20 @@ def plugin_container(
         "label": _locales(first.label or first.plugin),
         "description": _locales(first.description),
     }
-    manifest = {
+    return {
         "apiVersion": "v1",
         "kind": "Plugin",
         "metadata": metadata,
         "spec": {"config": [], "components": {"Runner": {}}, "pages": []},
         "execution": {"python": {"path": first.__module__, "attr": first.__qualname__}},
     }
+
+
+def plugin_container(
+    runners: Sequence[type[Runner]], status: str = "mounted"
+) -> dict[str, Any]:
+    """Return the container of the plugin that `runners` together make (wire 3)."""
+    manifest = _plugin_manifest(runners[0])
     return {
         "debug": False,
         "install_source": "",

@@ -19,15 +19,22 @@ class ToolCalls(Calls):
         return parsed(ToolDetail, required(data, "tool", action), action)
 
     async def call_tool(
-        self, tool_name: str, parameters: Mapping[str, Any] | None = None
+        self,
+        tool_name: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        tool_call_id: str | None = None,
     ) -> Any:
         """Call a tool and return what it answered, at most 180 seconds later.
 
         The host executes a call once: `outcome_unknown` says that nobody knows whether
         a call that broke off had its effect. A call may wait for a person's approval.
+        `tool_call_id` is the model's name for the call, where it has one.
         """
         action = Action.CALL_TOOL
         request = {"tool_name": tool_name, "parameters": dict(parameters or {})}
+        if tool_call_id is not None:
+            request["tool_call_id"] = tool_call_id
         return result_of(await self.call(action, request), action)
 
     async def retrieve_knowledge(

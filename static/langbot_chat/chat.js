@@ -72,6 +72,48 @@
     return node;
   }
 
+  /* Has an answer made anew; what came after the question goes. */
+  function offerAgain(node, item) {
+    if (item.role === "user" || node.querySelector(".again")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "again";
+    button.textContent = say.again;
+    button.addEventListener("click", () => {
+      complain("");
+      transmitFrame({ type: "regenerate", message_id: node.dataset.id });
+      input.focus(); // the button goes with its message
+    });
+    node.append(button);
+  }
+
+  /* Has a message that waits not be answered at all. */
+  function offerWithdrawal(node, messageId) {
+    if (node.querySelector(".withdraw")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "again withdraw";
+    button.textContent = say.withdraw;
+    button.addEventListener("click", () => {
+      complain("");
+      transmitFrame({ type: "withdraw", message_id: messageId });
+      input.focus(); // the button goes when the message does
+    });
+    node.append(button);
+  }
+
+  function endWithdrawal(node) {
+    const button = node.querySelector(".withdraw");
+    if (button) button.remove();
+  }
+
+  function removeReplaced(items) {
+    const kept = new Set(items.map((item) => item.id));
+    for (const node of log.querySelectorAll(".message[data-id]")) {
+      if (!kept.has(node.dataset.id)) node.remove();
+    }
+  }
+
   function setText(node, text) {
     keepingEnd(() => {
       node.querySelector(".text").textContent = text;
@@ -104,6 +146,7 @@
   }
 
   function append(list, node) {
+    if (list === log) endWithdrawal(node);
     keepingEnd(() => list.append(node));
     return node;
   }
@@ -122,12 +165,17 @@
 
   function showItem(item) {
     if (find("id", item.id)) return;
+    if (item.role === "reasoning") {
+      thoughts.show(item, turn && turn.node);
+      return;
+    }
     const known = standIn(item);
     const node = known || bubble(item.role, "");
     if (!known || known === (turn && turn.node)) showContent(node, item);
     node.dataset.id = item.id;
     delete node.dataset.state;
     setNote(node, item.incomplete ? say.incomplete : "");
+    if (item.run_id) offerAgain(node, item);
     if (item.client_key) {
       node.dataset.key = item.client_key;
       unsent.delete(item.client_key);
@@ -153,6 +201,7 @@
       node.dataset.key = item.client_key;
       node.dataset.state = "waiting";
       setNote(node, say.queued);
+      offerWithdrawal(node, item.message_id);
       append(waiting, node);
     }
   }
@@ -193,6 +242,8 @@
       turn.text = turn.done;
       setText(reply(), turn.text);
       turn.text += "\n\n";
+    } else if (type === "reasoning.delta") {
+      thoughts.add(frame, turn.node);
     } else if (type === "run.started" || type === "run.resumed") {
       status("working");
       reply();
@@ -202,6 +253,7 @@
   }
 
   function endTurn(frame) {
+    const key = turn && turn.run === frame.run_id ? turn.key : "";
     if (turn && turn.run === frame.run_id) {
       frame.items.forEach(showItem);
       if (turn.node) turn.node.remove(); // it said nothing that was kept
@@ -209,6 +261,8 @@
     } else {
       frame.items.forEach(showItem);
     }
+    const asked = frame.forgotten && find("key", key);
+    if (asked) asked.remove(); // the next message rolled its turn back
     setWorking(false);
     showWaiting(frame.waiting);
   }
@@ -234,6 +288,9 @@
 
   /* Frames */
 
+  const thoughts = window.langbotThoughts({ say, log, keepingEnd });
+  const cards = window.langbotCards({ page, log, send: transmitFrame, keepingEnd });
+
   const handlers = {
     auth_ok(frame) {
       memory.token = frame.token;
@@ -242,6 +299,7 @@
     },
     history(frame) {
       const current = turn && turn.run === frame.running ? turn : null;
+      if (frame.anew) removeReplaced(frame.items);
       frame.items.forEach(showItem);
       if (turn && !current) {
         if (turn.node) turn.node.remove(); // it ended while we were away
@@ -259,6 +317,7 @@
       if (frame.status === "queued") {
         node.dataset.state = "waiting";
         setNote(node, say.queued);
+        offerWithdrawal(node, frame.message_id);
         append(waiting, node);
       } else if (node.parentNode !== waiting) {
         delete node.dataset.state;
@@ -268,6 +327,12 @@
     turn: beginTurn,
     agent_event: onEvent,
     session_complete: endTurn,
+    withdrawn(frame) {
+      showWaiting(frame.waiting);
+    },
+    cards(frame) {
+      cards.show(frame.items);
+    },
     heartbeat() {
       transmitFrame({ type: "heartbeat_ack" });
     },

@@ -165,7 +165,8 @@ def test_a_test_message_answers_like_a_message(api_client, agent):
     assert response.status_code == 201
     answer = response.json()
     assert answer["status"] == "started"
-    assert set(answer) == {"status", "run_id", "message_id", "conversation"}
+    named = {"status", "run_id", "message_id", "conversation", "token"}
+    assert set(answer) == named
     run = AgentRun.objects.get()
     assert answer["run_id"] == str(run.public_id)
     assert run.agent == agent

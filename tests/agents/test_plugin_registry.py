@@ -5,8 +5,14 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, transaction
 
-from agents.models import Plugin, RunnerDescriptor
-from agents.registry.connections import Origin, disabled_runners, register, revoked
+from agents.models import Plugin, PluginConnection, RunnerDescriptor
+from agents.registry.connections import (
+    Origin,
+    RegistrationRefusedError,
+    disabled_runners,
+    register,
+    revoked,
+)
 from agents.registry.harness import executes_code
 from agents.registry.presentation import picture_type, store_presentation
 from agents.registry.switches import archive_plugin, switch_plugin
@@ -48,16 +54,30 @@ def test_a_new_runner_of_a_disabled_plugin_is_off_too(workspace):
     assert disabled_runners() == set()
 
 
-def test_another_workspace_does_not_describe_a_plugin(workspace):
+def test_a_name_is_of_one_workspace_and_another_one_is_told_so(workspace):
     connect(workspace)
     other = Workspace.objects.create(slug="other", name="Other")
-    connect(other, runner_component("Runner", "theirs"))
-    plugin = Plugin.objects.get(name=NAME)
-    assert plugin.workspace == workspace
-    switch_plugin(plugin, on=False, author="ada")
-    theirs = RunnerDescriptor.objects.get(workspace=other)
-    assert theirs.is_usable
+    for component in (runner_component("Runner"), runner_component("Runner", "more")):
+        with pytest.raises(RegistrationRefusedError, match="another author or name"):
+            connect(other, component)
+    with pytest.raises(RegistrationRefusedError, match="another workspace"):
+        connect(other, runner_component("Unknown", "odd"))
+    assert Plugin.objects.get(name=NAME).workspace == workspace
+    assert not RunnerDescriptor.objects.filter(workspace=other).exists()
+    assert not PluginConnection.objects.filter(workspace=other).exists()
     assert store_presentation(NAME, other.pk, b"", b"evil") is False
+
+
+def test_a_token_for_all_takes_a_name_over_and_then_all_may_serve_it(workspace):
+    connect(workspace)
+    connect(None)
+    assert Plugin.objects.get(name=NAME).workspace is None
+    other = Workspace.objects.create(slug="other", name="Other")
+    connect(other, runner_component("Runner", "theirs"))
+    assert Plugin.objects.get(name=NAME).workspace is None
+    switch_plugin(Plugin.objects.get(name=NAME), on=False, author="ada")
+    theirs = RunnerDescriptor.objects.get(workspace=other)
+    assert not theirs.is_usable
 
 
 def test_a_harness_is_off_when_it_first_comes_and_when_it_becomes_one(workspace):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import asked_rows
 from tests.support.browser import browser_page, log_in
 from tests.support.host import RunningHost
 from tests.support.host_rows import set_agent
@@ -141,6 +142,29 @@ def test_admin_is_for_everybody(lively_host, page, axe):
 def test_pages_without_a_login_are_for_everybody(lively_host, page, axe):
     count, problems = check(page, axe, lively_host, OPEN_PAGES)
     assert count == len(OPEN_PAGES)
+    assert not problems, "\n".join(problems)
+
+
+def test_decisions_are_for_everybody(lively_host, page, axe):
+    """The cards of the chat, for visitors and for who approves, and signed links."""
+    kinds = ("approval", "question")
+    ask = [{"text": SAID, "kind": kind} for kind in kinds]
+    paths = [lively_host.inside(asked_rows.ask, **one)["link"] for one in ask]
+    count, problems = check(page, axe, lively_host, paths)
+    assert count == len(paths)
+    page.goto(lively_host.secrets["chat_url"])
+    page.get_by_role("textbox", name="Message").fill("cards for everybody")
+    page.keyboard.press("Enter")
+    page.get_by_role("log").get_by_text("You said: cards for everybody").wait_for()
+    for kind in kinds:
+        lively_host.inside(asked_rows.ask, text="cards for everybody", kind=kind)
+    page.reload()
+    page.get_by_role("heading", name="Which size?").wait_for()
+    problems += grave_problems(page, axe, "/chat/web/ with cards")
+    log_in(page, lively_host.url, lively_host.secrets)
+    page.goto(lively_host.secrets["chat_url"])
+    page.get_by_text("It costs money.").wait_for()
+    problems += grave_problems(page, axe, "/chat/web/ of who approves")
     assert not problems, "\n".join(problems)
 
 

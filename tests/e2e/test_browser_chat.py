@@ -41,6 +41,16 @@ def test_a_message_streams_its_reply_and_the_admin_shows_it(installation, page):
     box.press("Enter")
     page.get_by_text(f"You said: {text}").wait_for()
 
+    answered = page.locator("#chat-log .message[data-role=assistant][data-id]")
+    again = answered.get_by_role("button", name="Answer again")
+    first = answered.get_attribute("data-id")
+    again.focus()
+    page.keyboard.press("Enter")
+    page.locator(f'[data-id="{first}"]').wait_for(state="detached")
+    again.wait_for()
+    assert answered.count() == 1
+    assert box.evaluate("node => node === document.activeElement")
+
     secrets = installation.secrets
     page.goto(secrets["admin_url"])
     page.get_by_label("Username").fill(secrets["username"])

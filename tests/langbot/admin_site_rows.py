@@ -9,8 +9,10 @@ from django.contrib.auth.models import Group
 from agents.models import (
     AgentBinding,
     Model,
+    ModelPrice,
     ModelProvider,
     PackageProcess,
+    PersonTier,
     Plugin,
     PluginConnection,
     RunnerDescriptor,
@@ -20,21 +22,23 @@ from agents.registry.tokens import create_plugin_token
 from agents.services import save_agent, save_binding
 from artifacts.models import Artifact
 from langbot.core.accounts import create_service_account
-from langbot.core.models import Workspace
+from langbot.core.models import Notification, NotificationPreference, Workspace
 from langbot.core.tokens import create_api_token
 from platforms.models import Bot
 from runners.models import (
+    AgentRun,
     Delivery,
     HostCall,
     HostCallRefusal,
     QueuedMessage,
     RemoteRuntime,
     RunnerState,
+    ToolGrant,
     TranscriptItem,
     WorkerNode,
 )
 from tests.factories import AgentFactory
-from tests.runners.admin_rows import add_events, make_run
+from tests.runners.admin_rows import add_events, add_money, make_action, make_run
 
 RUNNER = "plugin:acme/tools/main"
 SECRET = "s3cret-value-of-a-test"
@@ -82,6 +86,7 @@ def populate():
         AgentBinding(agent=agent, scope="bot", scope_ref=bot.slug), author="ada"
     )
     add_records(workspace, agent, bot)
+    add_asked(workspace, agent, user)
     return [plain_api, plain_plugin]
 
 
@@ -123,7 +128,8 @@ def add_registry(workspace, token):
     provider = ModelProvider.objects.create(
         workspace=workspace, name="Cloud", base_url="https://ai.test", api_key=SECRET
     )
-    Model.objects.create(provider=provider, name="small-model")
+    model = Model.objects.create(provider=provider, name="small-model")
+    ModelPrice.objects.create(model=model, input_microdollars=2_000_000)
 
 
 def add_agent(workspace):
@@ -135,6 +141,37 @@ def add_agent(workspace):
         runner_config={"api-key": SECRET},
     )
     return save_agent(agent, author="ada")
+
+
+def add_asked(workspace, agent, user):
+    """Add what waits for a person and what was decided, and who is told by mail."""
+    run = AgentRun.objects.filter(agent=agent).earliest("pk")
+    secret = {"api_key": SECRET, "list": [{"token": SECRET}], "euro": 5}
+    done = make_action(
+        run,
+        status="approved",
+        decided_at=datetime.now(UTC),
+        decided_by_name="ada",
+        decision={"decision": "edit", "args": secret},
+        answer={"result": {"password": SECRET}},
+    )
+    make_action(run, arguments=secret, parked=True)
+    make_action(run, kind="question")
+    grants = ToolGrant.objects
+    grants.create(workspace=workspace, agent=agent, tool_name="pay", action=done)
+    place = run.conversation
+    grants.create(
+        workspace=workspace, agent=agent, tool_name="look", conversation=place
+    )
+    NotificationPreference.objects.create(workspace=workspace, user=user)
+    Notification.objects.create(
+        workspace=workspace,
+        recipient=user,
+        kind="approval",
+        key=str(done.public_id),
+        context={"agent": agent.name, "what": "pay"},
+        not_before=datetime.now(UTC),
+    )
 
 
 def add_records(workspace, agent, bot):
@@ -163,6 +200,8 @@ def add_records(workspace, agent, bot):
         attempts=1,
         attempt_log=[{"at": "12:00", "error": "refused"}],
     )
+    add_money(agent, run, "api:user:1")
+    PersonTier.objects.create(workspace=workspace, person="api:user:1", tier="pro")
     HostCall.objects.create(run=run, invocation=1, plugin_seq_id=4, action="call_tool")
     HostCallRefusal.objects.create(
         run=run,

@@ -85,6 +85,18 @@ async def websocket_fails(scope, receive, send):
     raise RuntimeError("on purpose")
 
 
+async def websocket_takes_badly(scope, receive, send):
+    """Raise while the server itself reads the socket."""
+
+    def take(text):
+        raise ValueError(f"cannot take {len(text)}")
+
+    await receive()
+    scope["extensions"]["langbot.backpressure"].take = take
+    await send({"type": "websocket.accept"})
+    await receive()
+
+
 async def _start(send, content_type=b"text/plain"):
     headers = [(b"content-type", content_type)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

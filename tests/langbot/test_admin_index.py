@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -18,10 +18,16 @@ from platforms.models import Bot
 from runners.admin import overview_numbers
 from runners.admin.overview import overview_of
 from runners.admin.overview_numbers import DAY, HOUR, numbers_of, recent
-from runners.models import AgentRun, Delivery, QueuedMessage, WorkerNode
+from runners.models import (
+    AgentRun,
+    Delivery,
+    PendingAction,
+    QueuedMessage,
+    WorkerNode,
+)
 from tests.factories import AgentFactory, WorkspaceFactory
 from tests.langbot.admin_site_rows import populate
-from tests.runners.admin_rows import make_run
+from tests.runners.admin_rows import make_action, make_run
 
 INDEX = "admin:index"
 
@@ -40,6 +46,7 @@ def staff(client, root):
 @pytest.fixture
 def rows(db):
     populate()
+    PendingAction.objects.all().delete()
 
 
 def overview(client, **given):
@@ -54,7 +61,9 @@ def texts(client, **given):
 
 def run_at(agent, age, status="completed", seconds=2):
     at = datetime.now(UTC) - age
-    run = make_run(agent, status, public_id=UUID(int=int(at.timestamp() * 1000) << 80))
+    moment = int(at.timestamp() * 1000) << 80
+    own = uuid4().int % 2**62  # several may have the same millisecond
+    run = make_run(agent, status, public_id=UUID(int=moment | own))
     AgentRun.objects.filter(pk=run.pk).update(
         queued_at=at,
         finished_at=None
@@ -88,7 +97,9 @@ def test_steps_are_done_by_rows_that_work(staff, rows):
 def test_failures_waits_and_dead_deliveries_are_named_with_their_list(staff, rows):
     agent = Agent.objects.get()
     run = make_run(agent, "failed")
-    make_run(agent, "requires_action")
+    paused = make_run(agent, "requires_action")
+    make_action(paused)
+    make_action(paused, "question")
     late = make_run(agent, "queued")
     AgentRun.objects.filter(pk=late.pk).update(
         queued_at=datetime.now(UTC) - timedelta(minutes=2)
@@ -98,7 +109,8 @@ def test_failures_waits_and_dead_deliveries_are_named_with_their_list(staff, row
     found = texts(staff)
     for words in [
         "1 run failed (24 hours).",
-        "1 run waits for a person.",
+        "A decision waits at Helper: May the agent use pay?",
+        "A decision waits at Helper: Which size?",
         "1 run has waited for more than a minute.",
         "1 reply could not be delivered",
         "1 message waits for the run before it.",
@@ -182,7 +194,7 @@ def test_times_of_large_windows_are_sampled(root, rows, monkeypatch):
 @pytest.mark.parametrize("window", ["hour", "day", "week", "nonsense"])
 def test_charts_have_a_table_with_the_same_numbers(staff, rows, window):
     shown = overview(staff, window=window)
-    runs, times = shown.charts
+    runs, times, *_costs = shown.charts
     assert sum(int(row[1]) for row in runs.rows) == 1
     assert len(runs.rows) == len(times.rows)
     body = staff.get(reverse(INDEX), {"window": window}).content.decode()

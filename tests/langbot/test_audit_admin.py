@@ -201,6 +201,7 @@ ELSEWHERE = {
     "run_now langbot_runners.AgentRun": "tests/runners/test_admin_runs.py",
     "add langbot_agents.Plugin": "an upload: tests/agents",
     "change langbot_agents.Plugin": "a page of acts, without a form to save",
+    "erase_people langbot_runners.Conversation": "tests/runners/test_people.py",
     "delete langbot_core.Workspace": "its records protect it",
     "delete_selected langbot_core.Workspace": "its records protect it",
 }
@@ -244,8 +245,9 @@ DOORS = sorted(set(doors()))
 CASES = [one for one in DOORS if one not in ELSEWHERE and "inline" not in one]
 INLINES = {
     # The rows of each have entries of their own: tests/langbot/test_audit_entries.py,
-    # tests/agents/test_admin_bindings.py, and below.
+    # tests/agents/test_admin_bindings.py, test_retention_rules.py, and below.
     "inline langbot_core.Membership of langbot_core.Workspace",
+    "inline langbot_core.WorkspaceRetention of langbot_core.Workspace",
     "inline langbot_agents.Model of langbot_agents.ModelProvider",
 }
 

@@ -1,11 +1,16 @@
 """One broken row of a list is left out; the others and the total stay (AG-113)."""
 
+import functools
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.db.models import TextField, Value
 from django.urls import reverse
+from prometheus_client import generate_latest
 
 from agents.models import ModelProvider
+from langbot.lib.rows import row_left_out
+from langbot.metrics import REGISTRY
 from platforms.models import Bot
 from runners.models import Delivery
 from tests.factories import BotFactory
@@ -76,6 +81,28 @@ def test_a_column_that_cannot_be_shown_leaves_its_row_out(staff, agent, monkeypa
     ]
 
 
+def test_a_column_is_computed_once_for_each_row(staff, agent, monkeypatch):
+    from runners.admin.runs import AgentRunAdmin as RunAdmin
+
+    runs, asked = [make_run(agent) for _ in range(3)], []
+    name = next(
+        str(name)
+        for name in RunAdmin.list_display
+        if callable(getattr(RunAdmin, str(name), None))
+    )
+    shown = getattr(RunAdmin, name)
+
+    @functools.wraps(shown)
+    def counted(self, run):
+        asked.append(run.pk)
+        return shown(self, run)
+
+    monkeypatch.setattr(RunAdmin, name, counted)
+    answer = staff.get(reverse("admin:langbot_runners_agentrun_changelist"))
+    assert answer.status_code == 200
+    assert sorted(asked) == sorted(run.pk for run in runs)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 50])
 def test_rest_pages_go_on_behind_a_broken_row(api_client, workspace, limit):
     bots = BotFactory.create_batch(5, workspace=workspace, secrets={"token": "t"})
@@ -102,5 +129,28 @@ def test_rest_leaves_out_what_it_cannot_show(api_client, workspace, monkeypatch)
         return shown(self, bot)
 
     monkeypatch.setattr(BotSerializer, "to_representation", to_representation)
-    rows = api_client.get("/api/v1/bots/").json()["results"]
+    told: list[tuple[str, int]] = []
+
+    def note(model, key, **_signal):
+        told.append((model, key))
+
+    row_left_out.connect(note)
+    answer = api_client.get("/api/v1/bots/")
+    row_left_out.disconnect(note)
+    rows = answer.json()["results"]
     assert [row["slug"] for row in rows] == [bots[2].slug, bots[0].slug]
+    assert answer["X-Left-Out"] == "1"
+    assert told == [("langbot_platforms.Bot", bots[1].pk)]
+    assert "langbot_rows_left_out_total" in generate_latest(REGISTRY).decode()
+    assert "X-Left-Out" not in api_client.get("/api/v1/agents/")
+
+
+def test_a_mistake_of_ours_is_no_broken_row(api_client, workspace, monkeypatch):
+    from platforms.api.bots import BotSerializer
+
+    BotFactory.create_batch(2, workspace=workspace)
+    monkeypatch.setattr(
+        BotSerializer, "to_representation", lambda self, _bot: self.misspelt
+    )
+    api_client.raise_request_exception = False
+    assert api_client.get("/api/v1/bots/").status_code == 500

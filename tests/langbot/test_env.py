@@ -59,7 +59,7 @@ def test_a_kept_secret_is_made_once(tmp_path):
 
 
 def test_processes_that_start_together_agree_on_a_secret(tmp_path):
-    # A server of its own forks: a fork of this process would copy the locks of its threads.
+    # A server of its own forks: a fork of this process would have its held locks.
     context = multiprocessing.get_context("forkserver")
     with context.Pool(8) as pool:
         for number in range(30):

@@ -73,6 +73,12 @@ def play(run_id):
     return PlayedRun(AgentRun.objects.get(public_id=run_id))
 
 
+def finish(run_id, text):
+    run = play(run_id)
+    run.say(text)
+    run.complete()
+
+
 def text_of(events):
     deltas = (one for one in events if one["event_type"] == "message.delta")
     return "".join(one["data"]["text"] for one in deltas)
@@ -114,6 +120,43 @@ async def test_a_reply_comes_as_clean_html_and_a_failure_as_its_code(bot):
         assert "<img" not in reply["html"]
         assert (failure["role"], failure["code"]) == ("system", "model.timeout")
         assert "a secret" not in json.dumps(end)
+
+
+async def answered(page, text, key, reply):
+    """Say something and have it answered; returns the items of its end."""
+    answer = await page.say(text, key)
+    await sync_to_async(finish)(answer["run_id"], reply)
+    _, end = await page.events_until_end()
+    return end["items"]
+
+
+async def test_a_reply_is_made_anew(bot):
+    async with opened() as page:
+        await page.auth()
+        _, first = await answered(page, "one", "k1", "re one")
+        await answered(page, "two", "k2", "re two")
+        await page.send(type="regenerate", message_id=first["id"])
+        history = await page.frame("history")
+        assert history["anew"]
+        assert [one["text"] for one in history["items"]] == ["one"]
+        turn = await page.frame("turn")
+        assert turn["client_key"] == "k1"
+        await sync_to_async(finish)(turn["run_id"], "better")
+        _, end = await page.events_until_end()
+        assert [one["text"] for one in end["items"]] == ["better"]
+
+        await page.send(type="regenerate", message_id=first["id"])
+        assert (await page.frame("error"))["code"] == "not_found"
+
+
+async def test_nobody_has_anothers_reply_made_anew(bot):
+    async with opened() as page, opened() as stranger:
+        await page.auth()
+        await stranger.auth()
+        _, reply = await answered(page, "one", "k1", "re one")
+        await stranger.send(type="regenerate", message_id=reply["id"])
+        assert (await stranger.frame("error"))["code"] == "not_found"
+        assert await AgentRun.objects.acount() == 1
 
 
 async def test_message_without_auth_makes_a_visitor(bot):
@@ -202,13 +245,37 @@ async def test_visitors_see_no_internals(bot):
             EventType.PROCESSOR_LOG,
             EventType.WARNING,
         ):
-            await sync_to_async(run.add)(kind, {"text": "internal"})
+            data = {"text": "internal", "block": 1, "hidden": True}
+            await sync_to_async(run.add)(kind, data)
         await sync_to_async(run.fail)("runner.error", "internal stack")
         events, end = await page.events_until_end()
         assert "internal" not in json.dumps([events, end])
         assert events[-1]["event_type"] == "run.failed"
         assert events[-1]["data"] == {"code": "runner.error", "retryable": False}
         assert end["items"][-1]["role"] == "system"
+
+
+async def test_reasoning_comes_apart_from_the_reply(bot):
+    async with opened() as page:
+        await page.auth()
+        answer = await page.say("hello", "k1")
+        run = await sync_to_async(play)(answer["run_id"])
+        thought = {"text": "Hm", "block": 1}
+        await sync_to_async(run.add)(EventType.REASONING_DELTA, thought)
+        await sync_to_async(run.say)("Good day")
+        reply = Reply("Good day", thoughts=["Hm"])
+        await sync_to_async(run.end)(Ending(RunStatus.COMPLETED, reply=reply))
+        events, end = await page.events_until_end()
+        (seen,) = (one for one in events if one["event_type"] == "reasoning.delta")
+        assert seen["data"] == thought
+        assert text_of(events) == "Good day"
+        assert [
+            (one["role"], one["text"], one["block"], one["html"])
+            for one in end["items"][1:]
+        ] == [
+            ("reasoning", "Hm", 1, None),
+            ("assistant", "Good day", None, "<p>Good day</p>\n"),
+        ]
 
 
 async def test_stop_cancels_the_own_run(bot):

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from agents.models import Quota, QuotaWindow, UsageRecord
 from runners.choices import EventOutcome, RunStatus
-from runners.models import AgentRun, Conversation, EventLog, RunEvent
+from runners.models import AgentRun, Conversation, EventLog, PendingAction, RunEvent
 
 
 def make_run(agent, status=RunStatus.COMPLETED, text="Hello there", **fields):
@@ -38,6 +39,80 @@ def make_run(agent, status=RunStatus.COMPLETED, text="Hello there", **fields):
         started_at=now,
         finished_at=now + timedelta(seconds=2) if ended else None,
         **fields,
+    )
+
+
+def add_money(agent, run, person):
+    """Create a model call of a run, and budgets; returns the rows."""
+    now = datetime.now(UTC)
+    place = {"workspace": agent.workspace}
+    record = UsageRecord.objects.create(
+        **place,
+        agent=agent,
+        run_id=run.public_id,
+        person=person,
+        model_name="small-model",
+        provider_name="Cloud",
+        prompt_tokens=7,
+        completion_tokens=3,
+        cost_microdollars=44,
+        cost_source="price",
+    )
+    quota = Quota.objects.create(
+        **place,
+        scope="user",
+        person=f"bot:{agent.slug}",
+        window="daily",
+        limit_microdollars=100,
+    )
+    window = QuotaWindow.objects.create(
+        **place,
+        scope="agent",
+        subject=str(agent.pk),
+        window="daily",
+        starts_at=now,
+        ends_at=now + timedelta(days=1),
+        settled_microdollars=44,
+    )
+    return record, quota, window
+
+
+def make_action(run, kind="approval", **fields):
+    """Create what a run asks a person: a tool call, or a question with a form."""
+    question = {
+        "type": "form",
+        "interaction_id": str(uuid4()),
+        "title": "Which size?",
+        "description": "We have three.",
+        "fields": [
+            {
+                "id": "size",
+                "label": "Size",
+                "type": "select",
+                "required": True,
+                "options": [{"value": "m", "label": "Medium"}, {"value": "l"}],
+            },
+            {"id": "gift", "label": "A gift", "type": "boolean"},
+            {"id": "count", "label": "How many", "type": "number"},
+        ],
+        "actions": [],
+    }
+    asked = {"tool_name": "pay", "arguments": {"euro": 5, "api_key": "sk-1"}}
+    if kind == "question":
+        asked = {"form": question}
+    values = {
+        "tool_call_id": str(uuid4()),
+        "expires_at": datetime.now(UTC) + timedelta(hours=1),
+        **asked,
+        **fields,
+    }
+    return PendingAction.objects.create(
+        workspace=run.workspace,
+        conversation=run.conversation,
+        run=run,
+        agent=run.agent,
+        kind=kind,
+        **values,
     )
 
 

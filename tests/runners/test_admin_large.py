@@ -36,20 +36,13 @@ BIG = (
     "langbot_runners_conversation",
 )
 
-# A million rows are committed, inside one transaction SQLite would look for every page
-# in a log of gigabytes, and left to the end of the run, which drops the database.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
-
-
-@pytest.fixture
-def database(request):
-    if not IS_LARGE:
-        request.getfixturevalue("db")
-        yield
-        return
-    request.getfixturevalue("django_db_setup")
-    with request.getfixturevalue("django_db_blocker").unblock():
-        yield
+# A million rows are committed: inside one transaction SQLite would look for every page
+# in a log of gigabytes.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(7200),
+    pytest.mark.django_db(transaction=IS_LARGE),
+]
 
 
 @contextmanager
@@ -128,7 +121,7 @@ def computing_seconds():
 
 
 @pytest.fixture
-def ledger(database):
+def ledger():
     begun = time.perf_counter()
     ledger = multiply(ROWS)
     if IS_LARGE:

@@ -89,7 +89,7 @@ def test_an_event_nobody_answers_is_kept_with_the_reason(send, api_client, works
 
 
 def test_a_busy_conversation_queues_and_then_refuses(send, bound):
-    answers = [send(conversation="room", input={"text": "x"}) for _ in range(12)]
+    answers = [send(conversation="room", input={"text": str(n)}) for n in range(12)]
     codes = [answer.status_code for answer in answers]
     assert codes == [202] * 11 + [429]
     assert answers[1].json()["status"] == "queued"

@@ -7,6 +7,7 @@ from django.db import connection
 
 from agents.models import AgentBinding
 from langbot.lib.conf import limits
+from runners.clients.tokens import read_token
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
 from tests.factories import AgentFactory, BotFactory, WorkspaceFactory
 from tests.support import ledger
@@ -40,6 +41,7 @@ def test_an_idle_conversation_starts_a_run(say, conversation, user, agent):
     assert response.status_code == 201
     answer = response.json()
     run = AgentRun.objects.select_related("event").get()
+    assert read_token(answer.pop("token"), run.public_id).user_id == str(user.pk)
     assert answer == {
         "status": "started",
         "run_id": str(run.public_id),

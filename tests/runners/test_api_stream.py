@@ -199,6 +199,7 @@ def test_a_queued_message_streams_its_own_run(web, agent):
         ledger.complete(ledger.begin(second))
 
     thread = in_background(work)
+    content["text"] = "two"  # the same words again would be the first message
     headers = {"Accept": "text/event-stream"}
     with web.stream("POST", url, json=content, headers=headers) as response:
         events = list(read(response))

@@ -117,7 +117,7 @@ def test_rest_answers_429_with_retry_after(api_client, workspace, agent, two_a_m
         content = {
             "type": "message.received",
             "conversation": room,
-            "input": {"text": "x"},
+            "input": {"text": str(uuid4())},
         }
         return api_client.post("/api/v1/events/", content, format="json")
 
@@ -128,8 +128,8 @@ def test_rest_answers_429_with_retry_after(api_client, workspace, agent, two_a_m
     assert 1 <= int(answers[-1]["Retry-After"]) <= 30
     room = api_client.post("/api/v1/conversations/", {"key": "c"}, format="json")
     url = f"/api/v1/conversations/{room.json()['id']}/messages/"
-    said = {"text": "x", "agent": agent.slug}
-    statuses = [api_client.post(url, said, format="json").status_code for _ in range(2)]
+    said = [{"text": text, "agent": agent.slug} for text in "xy"]
+    statuses = [api_client.post(url, one, format="json").status_code for one in said]
     assert statuses == [201, 429]
 
 

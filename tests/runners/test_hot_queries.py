@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from platforms.outbox import due, following
-from runners.admission import _is_busy
+from runners.busy import is_busy
 from runners.engine.adoption import finish_stuck_cancels
 from runners.engine.engine import cancelled_runs
 from runners.engine.starter import queued_ids
@@ -39,7 +39,7 @@ def asked(ledger):
     delivery = Delivery.objects.order_by("pk")[0]
     return {
         "live": AgentRun.objects.live().count,
-        "busy": lambda: _is_busy(room),
+        "busy": lambda: is_busy(room),
         "queued_ids": lambda: queued_ids(200),
         "adoptable": lambda: claims.adoptable_runs(100),
         "adopt": lambda: claims.adopt_runs([ledger.first + 1], node),

@@ -65,6 +65,15 @@ class HostProcess:
         self._process.kill()
         self._process.wait()
 
+    def suspend(self) -> Self:
+        """Have it do nothing until `resume`, as on a machine that sleeps."""
+        self._process.send_signal(signal.SIGSTOP)
+        return self
+
+    def resume(self) -> None:
+        """Have it go on where it was."""
+        self._process.send_signal(signal.SIGCONT)
+
     def terminate(self) -> float:
         """Send SIGTERM; returns the seconds until it ended, kills it after 12."""
         begun = time.monotonic()

@@ -107,6 +107,19 @@ def deliveries_of(bot: str) -> list[dict[str, Any]]:
     return [{"id": str(row.public_id), "text": row.payload["text"]} for row in rows]
 
 
+def sent_by(bot: str) -> dict[str, list[Any]]:
+    """Return events `message.sent` of a bot, and the lines of transcripts they have."""
+    from runners.models import EventLog, TranscriptItem
+
+    events = EventLog.objects.filter(bot_id=bot, type="message.sent").order_by("pk")
+    lines = TranscriptItem.objects.filter(event__in=events).order_by("pk")
+    return {
+        "actors": [one.actor for one in events],
+        "sources": [one.source for one in events],
+        "lines": [list(line) for line in lines.values_list("role", "text", "run")],
+    }
+
+
 def transcript_of(conversation: str) -> list[dict[str, Any]]:
     """Return what a conversation's people and agents said, oldest first."""
     from runners.models import TranscriptItem

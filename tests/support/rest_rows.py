@@ -21,12 +21,13 @@ from runners.models import (
     AgentRun,
     Delivery,
     EventLog,
+    PendingAction,
     QueuedMessage,
     RunnerState,
     TranscriptItem,
 )
 from tests.factories import AgentFactory, BotFactory
-from tests.runners.admin_rows import add_events, make_run
+from tests.runners.admin_rows import add_events, add_money, make_action, make_run
 
 _numbers = count(1)
 
@@ -90,6 +91,8 @@ def add_ledger(agent, bot):
     QueuedMessage.objects.create(
         conversation=run.conversation, event=run.event, agent=agent
     )
+    make_action(run)
+    add_money(agent, run, "api:user:1")
     store_bytes(
         agent.workspace,
         b"Hello",
@@ -143,6 +146,7 @@ def places() -> dict[str, dict[str, Any]]:
         "queued": {"id": queued.public_id},
         "run": {"id": run.public_id},
         "artifact": {"id": Artifact.objects.latest("pk").public_id},
+        "action": {"id": PendingAction.objects.latest("pk").public_id},
         "delivery": {"id": Delivery.objects.latest("pk").public_id},
         "state": {"id": RunnerState.objects.latest("pk").pk},
         "token": {"id": mine.public_id},

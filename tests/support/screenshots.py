@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, ViewportSize
 
+from tests.support import asked_rows
 from tests.support.browser import browser_page, log_in
 from tests.support.host import RunningHost
 from tests.support.made_day import make_a_day
@@ -60,6 +61,11 @@ def take(page: Page, host: RunningHost, run_id: str) -> None:
     _open_first(page, f"{runs}?q={run_id}")
     page.get_by_text("run.completed").first.wait_for()
     _save(page, "run")
+    asked = host.inside(asked_rows.ask, text=_QUESTION)
+    page.goto(f"{host.url}/admin/langbot_runners/pendingaction/{asked['key']}/change/")
+    page.get_by_role("heading", name="Your decision").wait_for()
+    _save(page, "approval")
+    _open_first(page, f"{runs}?q={run_id}")
     page.emulate_media(color_scheme="dark")
     page.reload()
     page.get_by_text("run.completed").first.wait_for()

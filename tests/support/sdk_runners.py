@@ -12,7 +12,11 @@ from runners.sdk.results import Result
 
 PLUGIN = "tests/load"
 PATHS = tuple(
-    f"{__name__}.{name}" for name in ("Waiting", "Streaming", "Thinking", "Flooding")
+    f"{__name__}.{name}"
+    for name in ("Waiting", "Streaming", "Thinking", "Flooding", "Working")
+) + tuple(
+    f"tests.support.asking_runners.{name}"
+    for name in ("Asking", "Forgetful", "Questioning")
 )
 
 
@@ -82,6 +86,28 @@ class Thinking(LoadRunner):
         yield results.completed(" ".join(f"{k}={v}" for k, v in count.items()))
 
 
+class Working(LoadRunner):
+    """`<steps> <seconds> <word>`: in each step a call of the tool `count` and a word.
+
+    A call whose outcome nobody knows is not made again: its step goes on without.
+    """
+
+    name = "working"
+    capabilities = ("streaming", "tool_calling")
+    permissions = {"tools": ["call", "detail"]}
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Result]:
+        steps, seconds, word = ctx.text.split()
+        for number in range(int(steps)):
+            try:
+                await ctx.api.call_tool("count", {"number": number})
+            except HostCallError as error:
+                if error.code != "outcome_unknown":
+                    raise
+            yield results.delta(f"{word}.{number} ")
+            await asyncio.sleep(float(seconds) / int(steps))
+
+
 class Flooding(LoadRunner):
     """`<megabytes> <delta|log> <seconds>`: so much in that time; 0 is at once."""
 
@@ -103,3 +129,9 @@ def streamed_text(text: str) -> str:
     every = max(1, int(deltas) // max(1, int(calls)))
     words = "".join(f"{word}.{number} " for number in range(int(deltas)))
     return f"{words}={sum(range(0, int(deltas), every)) if int(calls) else 0}"
+
+
+def worked_text(text: str) -> str:
+    """Return what `Working` says for these parameters."""
+    steps, _, word = text.split()
+    return "".join(f"{word}.{number} " for number in range(int(steps)))

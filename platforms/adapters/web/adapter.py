@@ -39,6 +39,7 @@ class WebAdapter(Adapter):
         },
     ]
     deduplicates = True
+    supports_cards = True
     trigger_source = "webui"
     surface = "webui"
 

@@ -55,6 +55,15 @@ class Given(TypedDict, total=False):
     """Until the run's deadline; default 30."""
 
 
+def _event() -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": "message.received",
+        "event_time": int(time.time()),
+        "source": "test",
+    }
+
+
 def build_context(runner: "type[Runner]", text: str, given: Given) -> dict[str, Any]:
     """Return the context of one run, as the host would send it.
 
@@ -63,12 +72,7 @@ def build_context(runner: "type[Runner]", text: str, given: Given) -> dict[str, 
     return {
         "run_id": str(uuid.uuid4()),
         "trigger": {"type": "message.received", "source": "api"},
-        "event": {
-            "event_id": str(uuid.uuid4()),
-            "event_type": "message.received",
-            "event_time": int(time.time()),
-            "source": "test",
-        },
+        "event": _event(),
         "conversation": {"conversation_id": CONVERSATION, "sender_id": "tester"},
         "actor": {"actor_type": "user", "actor_id": "tester", "actor_name": "Tester"},
         "input": {"text": text, "attachments": _attachments(given)},

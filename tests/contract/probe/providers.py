@@ -12,7 +12,13 @@ from agents.resources.knowledge import (
     KnowledgeQuery,
     knowledge_engines,
 )
-from agents.resources.tools import Tool, ToolCall, ToolError, tool_providers
+from agents.resources.tools import (
+    Tool,
+    ToolCall,
+    ToolError,
+    ToolProvider,
+    tool_providers,
+)
 from runners.platform_actions import PlatformAction, register_platform_actions
 from runners.protocol.errors import ErrorCode, ProtocolError
 
@@ -22,7 +28,7 @@ TOOLS = ("probe_echo", "probe_broken")
 _PASSAGES = ("Grass is green.", "The sky is blue.")
 
 
-class ProbeTools:
+class ProbeTools(ToolProvider):
     key = "probe"
 
     def find(self, workspace_id: int, names: Collection[str]) -> list[Tool]:

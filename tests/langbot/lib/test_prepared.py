@@ -346,3 +346,21 @@ def test_a_query_of_several_values_keeps_their_order(workspace):
     )
     assert [row.key for row in query(workspace.pk, "one")] == ["one"]
     assert query(workspace.pk, "two") == []
+
+
+def test_a_query_planned_anew_leaves_no_plan_on_the_server(workspace):
+    query = PreparedQuery(
+        lambda name: Workspace.objects.filter(slug="default", name=name),
+        CharField(),
+        planned_anew=True,
+    )
+    found = [query.first(workspace.name) for _ in range(10)]
+    assert found == [workspace] * 10
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT statement FROM pg_prepared_statements"
+                " WHERE statement LIKE '%%langbot_core_workspace%%'"
+            )
+            kept = [statement for (statement,) in cursor.fetchall()]
+        assert not [one for one in kept if 'name" = ' in one]

@@ -17,10 +17,11 @@ ACTS = {
     "agentrun": "retry",
     "delivery": "retry",
     "eventlog": "replay",
+    "toolgrant": "revoke",
 }
-# Open to whoever knows a bot; signatures and visitor tokens guard them.
-BY_SLUG = {"webhooks/<slug:slug>/", "chat/<slug:slug>/"}
-PLAIN = {"code": "not_found", "rest": "files", "act": "cancel"}
+# Open to whoever knows a bot or has a link; signatures and tokens guard them.
+BY_SLUG = {"webhooks/<slug:slug>/", "chat/<slug:slug>/", "actions/<str:token>/"}
+PLAIN = {"code": "not_found", "rest": "files", "act": "cancel", "token": "x"}
 
 
 def label_of(route):
@@ -47,6 +48,8 @@ def values_for(world, route):
     is_chat = route.path.startswith(("webhooks", "chat"))
     found["slug"] = bot.slug if is_chat else agent.slug
     found["id"] = world.rows["langbot_core.Membership"].user_id
+    if "/actions/" in route.path:
+        found["id"] = world.rows["langbot_runners.PendingAction"].public_id
     found |= {"content_type_id": 1, "object_id": agent.pk}
     return found
 

@@ -17,6 +17,7 @@ from agents.models import (
     Model,
     ModelProvider,
     PackageProcess,
+    PersonTier,
     Plugin,
     PluginConnection,
     RunnerDescriptor,
@@ -26,22 +27,30 @@ from agents.services import save_agent, save_binding
 from artifacts.models import Artifact
 from langbot.core.accounts import create_service_account
 from langbot.core.audit import record_act
-from langbot.core.models import AuditLog, Membership, Workspace
+from langbot.core.models import (
+    AuditLog,
+    Membership,
+    Notification,
+    NotificationPreference,
+    Workspace,
+)
 from langbot.core.tenancy import path_to_workspace
 from langbot.core.tokens import create_api_token
 from platforms.models import Bot
 from runners.models import (
+    Conversation,
     Delivery,
     HostCall,
     HostCallRefusal,
     QueuedMessage,
     RemoteRuntime,
     RunnerState,
+    ToolGrant,
     TranscriptItem,
     WorkerNode,
 )
 from tests.factories import AgentFactory
-from tests.runners.admin_rows import add_events, make_run
+from tests.runners.admin_rows import add_events, add_money, make_action, make_run
 
 OWN, OTHER = "own-place", "zz-foreign"
 # Role -> its groups; everybody but `nowhere` is a member of the first workspace.
@@ -213,7 +222,47 @@ def _add_records(world):
             storage="blob",
         )
     )
+    _add_asked(world, agent, bot)
+    _add_money(world, agent, run)
     record_act(f"{name}-owner", "looked at", run)
+
+
+def _add_money(world, agent, run):
+    """Add what a model call used, and what may be spent."""
+    place = {"workspace": world.workspace}
+    for row in add_money(agent, run, f"api:{world.name}"):
+        world.add(row)
+    world.add(PersonTier.objects.create(**place, person=f"api:{world.name}"))
+
+
+def _add_asked(world, agent, bot):
+    """Add what waits for a person, what one allowed, and who is told by mail."""
+    place = Conversation.objects.create(
+        workspace=world.workspace, key=f"{world.name} asked", bot_id=bot.public_id
+    )
+    run = make_run(agent, "requires_action", conversation=place)
+    action = world.add(make_action(run, tool_name=f"{world.name} tool"))
+    world.add(
+        ToolGrant.objects.create(
+            workspace=world.workspace,
+            agent=agent,
+            tool_name=f"{world.name} tool",
+            granted_by_name=f"{world.name}-owner",
+            action=action,
+        )
+    )
+    owner = world.rows["langbot_core.Membership"].user
+    told = {"workspace": world.workspace, "user": owner}
+    world.add(NotificationPreference.objects.create(**told))
+    world.add(
+        Notification.objects.create(
+            workspace=world.workspace,
+            recipient=owner,
+            kind="bot",
+            key=f"{world.name} key",
+            not_before=datetime.now(UTC),
+        )
+    )
 
 
 def build_worlds():

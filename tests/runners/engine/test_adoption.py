@@ -10,9 +10,10 @@ from asgiref.sync import sync_to_async
 from runners.choices import RunStatus
 from runners.engine.adoption import Adoption, finish_stuck_cancels
 from runners.engine.engine import Engine
+from runners.engine.snapshot import freeze, load_runs
 from runners.ledger import claims
 from runners.models import AgentRun, RunEvent, TranscriptItem
-from tests.runners.admin_rows import make_run
+from tests.runners.admin_rows import add_events, make_run
 from tests.support import ledger
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +56,27 @@ async def test_a_run_that_was_never_frozen_ends(agent, sequence):
     kinds = [event.type async for event in RunEvent.objects.filter(run=run)]
     assert kinds.count("run.adopted") <= 1
     assert kinds[-1] == "run.failed"
+
+
+def lost_run(agent, *events):
+    """A frozen run that has said something, on a worker that is gone."""
+    run = make_run(agent, status=RunStatus.RUNNING, node=uuid4(), fencing_token=1)
+    add_events(run, *events)
+    snapshot = freeze(load_runs([run.pk])[0]).snapshot
+    AgentRun.objects.filter(pk=run.pk).update(snapshot=snapshot, last_runner_sequence=1)
+    return run
+
+
+async def test_a_run_that_cannot_be_read_ends_and_keeps_no_other_from_going_on(agent):
+    make = sync_to_async(lost_run)
+    broken = await make(agent, ("message.delta", {"no": "text"}))
+    sound = await make(agent, ("message.delta", {"text": "so far"}))
+    async with adopter() as adoption:
+        await adoption._adopt()
+        carried = {run.facts.pk for run in adoption._engine.active.values()}
+    assert carried == {sound.pk}
+    await sync_to_async(broken.refresh_from_db)()
+    assert (broken.status, broken.error_code) == ("failed", "host_lost")
 
 
 async def test_a_run_of_a_remote_runtime_is_left_to_it(agent):

@@ -11,7 +11,7 @@ import pytest
 from runners.host_api.connection_calls import CONTROL, INFORMATION
 from tests.support.call_worlds import furnish_workspace
 from tests.support.host import aside
-from tests.support.host_rows import deliveries_of, make_plugin_token
+from tests.support.host_rows import deliveries_of, make_plugin_token, sent_by
 from tests.support.plugin_socket import HostCallError
 from tests.support.raw_plugin import RawPlugin
 
@@ -132,3 +132,29 @@ async def test_messages_take_the_right_and_a_known_place(host):
         assert [row["id"] for row in rows] == [answer["result"]["delivery_id"]]
         assert rows[0]["text"] == "hello you"
     assert await aside(host.inside, deliveries_of, bot=theirs["bot"]) == []
+
+
+async def test_a_message_is_in_the_transcript_and_said_once(host):
+    near = f"near-{uuid4().hex[:8]}"
+    mine = await furnished(host, near)
+    data = {
+        "bot_uuid": mine["bot"],
+        "target_id": f"{near} room",
+        "message_chain": [{"type": "Plain", "text": "hello you"}],
+    }
+    frame = {"seq_id": 7_000_001, "action": "send_message", "data": data}
+    async with plugin_of(host, f"says-{near}", near, control_plane=True) as plugin:
+        for _again in range(5):
+            await plugin.send(frame)
+        async with asyncio.timeout(30):
+            while len(plugin.unmatched) < 5:
+                await asyncio.sleep(0.02)
+        answers = [answer["data"]["result"] for answer in plugin.unmatched]
+        rows = await aside(host.inside, deliveries_of, bot=mine["bot"])
+        assert [{"delivery_id": row["id"]} for row in rows] * 5 == answers
+        await plugin.call("send_message", data)
+    said = await aside(host.inside, sent_by, bot=mine["bot"])
+    assert said["lines"] == [["assistant", "hello you", None]] * 2
+    assert said["actors"] == [{"type": "plugin", "id": f"raw/says-{near}"}] * 2
+    assert len(set(said["sources"])) == 1
+    assert said["sources"][0].startswith("plugin:")

@@ -1,6 +1,7 @@
 """The web node: what it keeps, gives up and survives."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -203,6 +204,29 @@ async def test_the_stream_of_a_cancelled_run_is_gone(again):
         assert [fields for _, fields in entries] == [{b"f": b'"new"'}] * again
         assert node.relay.pending_bytes == 0
         await client.delete(key)
+
+
+async def test_the_next_invocation_stops_one_that_its_dead_worker_had_not():
+    async with working_node() as (node, client), socket_of(node) as (session, plugin):
+        plugin.reads.set()
+        run = uuid4()
+        for number in (1, 2):
+            message = start_of(session, run)
+            message.number = number
+            await tell(client, node, message)
+            await until(lambda: len(plugin.got) >= 2 * number - 1)  # noqa: B023
+            if number == 1:
+                node.relay.push(run, b'"old"')
+        frames = [json.loads(frame) for frame in plugin.got]
+        actions = [frame["action"] for frame in frames]
+        assert actions == ["run_runner", "__cancel_action", "run_runner"]
+        assert frames[1]["data"] == {"seq_id": frames[0]["seq_id"]}
+        assert list(session.run_ids) == [run]
+        node.relay.push(run, b'"new"')
+        await asyncio.sleep(0.3)
+        entries = await client.xrange(run_inbound(run))
+        assert [fields for _, fields in entries] == [{b"f": b'"new"'}]
+        await client.delete(run_inbound(run))
 
 
 async def test_a_run_that_comes_again_gets_a_pipe_that_is_open():

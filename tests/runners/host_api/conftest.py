@@ -62,7 +62,7 @@ class Caller:
     def __init__(self, run):
         (self.run,) = load_runs([run.pk])
         self.facts = freeze(self.run)
-        self.told = Told()
+        self.told: Any = Told()
 
     def __call__(self, action, /, seq_id=None, **data):
         number = next(_seq_ids) if seq_id is None else seq_id

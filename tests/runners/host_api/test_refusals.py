@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from agents.registry.connections import Registered
-from runners.gateway.door import Door
+from runners.gateway.call_limits import CallLimits
 from runners.gateway.session import PluginSession
 from runners.host_api import dispatch
 from runners.host_api.authorization import FILE_FRAME
@@ -154,42 +154,42 @@ def test_they_go_with_their_run(agent):
 # Where they come from
 
 
-def test_the_door_counts_whom_it_refused():
-    door, run_id = Door(), uuid4()
+def test_the_socket_counts_whom_it_refused():
+    checks, run_id = CallLimits(), uuid4()
     caller = Registered(uuid4(), "acme/thief", "7")
     call = Request(1, "state_get", {"run_id": str(run_id)})
     error = ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "no")
     for _ in range(FLOOD // 10):
-        door.note(call, error, caller)
+        checks.count_refusal(call, error, caller)
     nobodies: list[Any] = [None, 7, "x", [], {}]
     for nobody in nobodies:
-        door.note(Request(1, "state_get", {"run_id": nobody}), error, caller)
-    (one,) = door.refusals.take()
+        checks.count_refusal(Request(1, "state_get", {"run_id": nobody}), error, caller)
+    (one,) = checks.refusals.take()
     assert (one.run_id, one.count) == (run_id, FLOOD // 10)
     assert (one.plugin, one.workspace_id) == ("acme/thief", 7)
 
 
-def test_the_door_lets_a_plugin_stop_its_calls_whatever_it_did(settings):
+def test_the_socket_lets_a_plugin_stop_its_calls_whatever_it_did(settings):
     bounds = {"plugin_calls_burst": 5, "plugin_calls_per_second": 1}
     settings.LANGBOT = {**settings.LANGBOT, "LIMITS": bounds}
-    door, codes = Door(), []
+    checks, codes = CallLimits(), []
     for number in range(20):
         try:
-            door.check(Request(number, "state_get", {}), 10)
+            checks.check(Request(number, "state_get", {}), 10)
         except ProtocolError as error:
             codes.append(error.code)
             assert 0 < error.details["retry_after"] <= 1
             assert error.retryable
     assert codes == ["rate_limited"] * 15
-    door.check(Request(99, Action.CANCEL_ACTION, {}), 10)
-    door.check(Request(99, Action.PING, {}), 10)
+    checks.check(Request(99, Action.CANCEL_ACTION, {}), 10)
+    checks.check(Request(99, Action.PING, {}), 10)
 
 
 def test_slices_of_files_have_a_size_of_their_own():
-    door = Door()
-    door.check(Request(1, Action.FILE_CHUNK, {}), FILE_FRAME)
+    checks = CallLimits()
+    checks.check(Request(1, Action.FILE_CHUNK, {}), FILE_FRAME)
     with pytest.raises(ProtocolError) as refused:
-        door.check(Request(1, Action.FILE_CHUNK, {}), FILE_FRAME + 1)
+        checks.check(Request(1, Action.FILE_CHUNK, {}), FILE_FRAME + 1)
     assert refused.value.code == "too_large"
 
 

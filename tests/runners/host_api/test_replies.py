@@ -1,6 +1,7 @@
 """Replies before the end of a run: each once, in order, in transcript and outbox."""
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from artifacts.models import Artifact
 from runners.choices import DeliveryStatus
 from runners.ledger import saying
-from runners.models import Delivery, EventLog, TranscriptItem
+from runners.models import Delivery, EventLog, HostCall, TranscriptItem
 from tests.factories import BotFactory
 
 PERMISSIONS = {"tools": ["call"]}
@@ -184,6 +185,19 @@ def test_where_messages_can_be_edited_it_grows_live(replier, monkeypatch):
     assert edit.payload["edit_of"] == str(first.public_id)
     assert edit.payload["text"] == "Hello"
     assert said() == ["Hello"]
+
+
+def test_of_many_updates_a_second_few_are_written(replier):
+    replier.facts.snapshot["can_edit"] = True
+    begun = time.monotonic()
+    answers = [stream(replier, "update", "x" * length) for length in range(1, 200)]
+    most = 1 + (time.monotonic() - begun) / (saying.EDIT_PAUSE.total_seconds() / 2)
+    assert answers[0] == {"status": "queued"}
+    assert HostCall.objects.filter(action="reply_stream").count() <= most
+    stream(replier, "finish", "whole")
+    assert said() == ["whole"]
+    data = {"stream_id": "s-1", "operation": "update", "text": "more"}
+    assert replier.refused("reply_stream", **data) == "conflict"
 
 
 def test_an_abort_of_what_people_see_is_in_the_transcript(replier, monkeypatch):

@@ -112,6 +112,18 @@ def test_a_failed_tool_is_not_tried_again(tools, capable, name, code, repeat):
     assert len(tools.calls) == 1
 
 
+def test_a_call_that_goes_on_is_made_again_until_it_has_an_answer(tools, capable):
+    tools.goes_on = True
+    caller = capable("doubtful", "shout")
+    data = {"tool_name": "doubtful", "parameters": {}, "seq_id": 65}
+    assert caller.refused("call_tool", **data) == "outcome_unknown"
+    assert caller.refused("call_tool", **data) == "outcome_unknown"
+    assert [one.key for one in tools.calls] == [tools.calls[0].key] * 2
+    HostCall.objects.update(status="answered", answer={"result": {"said": "B"}})
+    assert caller("call_tool", **data) == {"result": {"said": "B"}}
+    assert len(tools.calls) == 2
+
+
 def test_a_tool_ends_with_the_time_of_the_run(tools, capable):
     caller = capable("slow")
     caller.facts.deadline_at = datetime.now(UTC) + timedelta(seconds=0.2)

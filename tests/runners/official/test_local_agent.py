@@ -101,6 +101,7 @@ def test_it_asks_for_what_the_first_version_needs():
     assert LocalAgentRunner.runner_id() == "plugin:langbot/local-agent/default"
     assert LocalAgentRunner.permissions == {
         "models": ("invoke", "stream", "count_tokens"),
+        "tools": ("detail", "call"),
         "history": ("page",),
     }
 
@@ -260,3 +261,36 @@ async def test_thinking_is_removed_by_the_host_when_asked(model):
     await model.run(config={"model": MODEL, "remove-think": True})
     (asked,) = model.asked("invoke_llm_stream")
     assert asked["remove_think"] is True
+
+
+@pytest.mark.parametrize("delivery", [{}, {"delivery": WHOLE}])
+async def test_thoughts_of_a_model_are_passed_on_apart(model, delivery):
+    thought = {"provider_specific_fields": {"reasoning_content": "Hm"}}
+
+    async def whole(request):
+        message = {"role": "assistant", "content": "Hello", **thought}
+        await model.side.answer(request, {"message": message, "usage": USAGE})
+
+    async def stream(request):
+        for part in ({"content": None, **thought}, {"content": "Hello"}):
+            await model.side.answer(request, {"chunk": part})
+        await model.side.socket.send(build_end(request.seq_id), text=True)
+
+    model.whole, model.stream = whole, stream
+    found = await model.run(**delivery)
+    (reasoning,) = (one for one in found if one.type == "reasoning.delta")
+    assert reasoning.data.text == "Hm"
+    assert found.index(reasoning) == 0
+    said = [one.data.message.text for one in found if one.type == "message.completed"]
+    assert said == ["Hello"]
+
+
+async def test_unanswered_tool_calls_of_earlier_turns_are_left_out(model):
+    call = {"id": "c1", "type": "function", "function": {"name": "t"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+    model.say("user", "Hi", run_id="r1")
+    model.say("assistant", "t", item_type="tool_call", content_json=asked, run_id="r")
+    await model.run()
+    (request,) = model.asked("invoke_llm_stream")
+    assert not [one for one in request["messages"] if one.get("tool_calls")]
+    assert [one["content"] for one in request["messages"]][1:-1] == ["Hi"]

@@ -1,4 +1,4 @@
-"""A thousand fuzzed frames: the short form of `test_hostile_plugins`."""
+"""A thousand fuzzed frames: the short form of `tests.chaos.test_hostile_plugins`."""
 
 import asyncio
 

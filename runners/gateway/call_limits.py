@@ -1,14 +1,14 @@
-"""The first door of a host call: its socket. The second is the run's worker.
+"""What a host call is checked for at its socket, before the run's worker sees it.
 
-See `runners.host_api.authorization` for what each of them checks.
+See `runners.host_api.authorization` for what each of the two checks.
 """
 
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from agents.registry.connections import Registered, workspace_id_of
 from langbot.lib.buckets import LocalBucket
 from langbot.lib.conf import limits
+from langbot.lib.ids import read_uuid
 from runners.host_api.authorization import (
     FRAME_CHARACTERS,
     SMALL_FRAME,
@@ -24,7 +24,7 @@ _RUNS_COUNTED: Final = 200  # different refusals of one socket between two write
 _FREE: Final = frozenset({Action.CANCEL_ACTION, Action.PING})
 
 
-class Door:
+class CallLimits:
     """What one plugin socket may ask of the host: how much and how often.
 
     Used on the web node's loop only; asks nobody else.
@@ -50,7 +50,7 @@ class Door:
             message = f"{request.action[:100]}: at most {bound} characters"
             raise ProtocolError(ErrorCode.TOO_LARGE, message)
 
-    def note(
+    def count_refusal(
         self, request: Request, error: ProtocolError, caller: Registered | None
     ) -> None:
         """Count a refused call on the run that it named, whoever's that is."""
@@ -60,11 +60,3 @@ class Door:
         plugin = caller.plugin if caller is not None else ""
         workspace = workspace_id_of(caller) if caller is not None else None
         self.refusals.add(run_id, request.action, error.code, plugin, workspace)
-
-
-def read_uuid(given: Any) -> UUID | None:
-    """Return the id that a plugin wrote, None when it is none."""
-    try:
-        return UUID(given)
-    except (TypeError, ValueError, AttributeError):
-        return None

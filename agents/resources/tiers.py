@@ -1,0 +1,78 @@
+"""The tiers of people: a raise holds at once, a lower tier from the next week.
+
+Asking for the tier that one has cancels what waits; at most one change waits (AG-117).
+The top tier is staff's to give and to take (AG-118).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.utils.translation import gettext
+
+from agents.choices import Tier
+from agents.resources.quotas import PersonTier
+from langbot.core.audit import record_change, state_of
+from langbot.lib.models import lock_rows
+
+RANKS = {tier: rank for rank, tier in enumerate(Tier.values)}
+
+
+class TierRefusedError(Exception):
+    """Only staff may change this tier; an API answers 403."""
+
+
+def tier_of(workspace_id: int, person: str) -> str:
+    """Return a person's tier now; `free` for who has none."""
+    rows = PersonTier.objects.filter(workspace_id=workspace_id, person=person)
+    found = rows.first()
+    return Tier.FREE.value if found is None else tier_at(found, datetime.now(UTC))
+
+
+def tier_at(row: PersonTier, moment: datetime) -> str:
+    """Return the tier of a row at a time, the waiting one when its time has come."""
+    if row.pending_at is not None and row.pending_at <= moment:
+        return row.pending_tier
+    return row.tier
+
+
+def change_tier(
+    workspace_id: int, person: str, tier: str, *, author: str, is_staff: bool
+) -> PersonTier:
+    """Give a person a tier; returns the row, with an audit entry if it changed.
+
+    Raises TierRefusedError for the top tier where nobody of staff asks.
+    """
+    with transaction.atomic():
+        row = _locked(workspace_id, person)
+        before = state_of(row) if row.pk else {}
+        now = datetime.now(UTC)
+        row.tier = tier_at(row, now)
+        if not is_staff and Tier.ENTERPRISE in {row.tier, tier}:
+            raise TierRefusedError(gettext("Only staff may change this tier."))
+        _set(row, tier, now)
+        row.save()
+        record_change(author, row, before)
+    return row
+
+
+def _locked(workspace_id: int, person: str) -> PersonTier:
+    PersonTier.objects.get_or_create(workspace_id=workspace_id, person=person)
+    found = PersonTier.objects.filter(workspace_id=workspace_id, person=person)
+    return lock_rows(found)[0]
+
+
+def _set(row: PersonTier, tier: str, now: datetime) -> None:
+    row.pending_tier, row.pending_at = "", None
+    if RANKS[tier] >= RANKS[row.tier]:
+        row.tier = tier
+    else:
+        row.pending_tier, row.pending_at = tier, next_monday(now)
+
+
+def next_monday(moment: datetime) -> datetime:
+    """Return when the week around a moment ends: Monday, midnight UTC."""
+    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=7 - day.weekday())
+
+
+__all__ = ["TierRefusedError", "change_tier", "next_monday", "tier_at", "tier_of"]

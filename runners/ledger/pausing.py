@@ -1,0 +1,261 @@
+"""Parking a run until a person has decided, and the way back into the queue.
+
+A parked run has no worker, no place at a plugin and no deadline: what was left of its
+time is in its snapshot (C-44). Its statements are those of the fence, as for every
+other change of status.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from langbot.lib.conf import limits
+from langbot.lib.models import lock_rows
+from langbot.lib.redaction import redact
+from runners.choices import ActionKind, ActionStatus, EventType, Role, RunStatus
+from runners.client_tools import CLIENT
+from runners.ledger.actions import PendingAction
+from runners.ledger.conversations import Conversation, TranscriptItem
+from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
+from runners.ledger.runs import AgentRun, RunEvent
+from runners.ledger.turns import append_transcripts
+
+APPROVAL = "tool_approval"  # the `action` of an approval's events (LH-18)
+QUESTION = "interaction.requested"
+DECISIONS = ("approve", "reject", "edit", "respond")
+SECONDS_LEFT = "seconds_left"  # in the snapshot of a paused run
+EARLIER = "earlier_invocations"  # whose words belong to the reply
+_UNDECIDED = (ActionStatus.EXPIRED, ActionStatus.CANCELLED)
+
+
+def name_of(action: PendingAction) -> str:
+    """Return the name that events and signals call it by."""
+    return APPROVAL if action.kind == ActionKind.APPROVAL else QUESTION
+
+
+def requested(action: PendingAction) -> dict[str, Any]:
+    """Return the data of an approval's `action.requested` (LH-18, LH-19)."""
+    call = {
+        "tool_call_id": action.tool_call_id,
+        "name": action.tool_name,
+        "arguments": redact(action.arguments),
+    }
+    review = {"tool_call_id": action.tool_call_id, "allowed_decisions": DECISIONS}
+    return {
+        "action": APPROVAL,
+        "id": str(action.public_id),
+        "reason": action.reason,
+        "expires_at": action.expires_at.isoformat(),
+        "action_requests": [call],
+        "review_configs": [review],
+    }
+
+
+def described(action: PendingAction) -> dict[str, Any]:
+    """Return the data of an `action.resolved`: what, by whom, and the decision."""
+    given = action.decision or {}
+    return {
+        "action": name_of(action),
+        "id": str(action.public_id),
+        "tool_call_id": action.tool_call_id,
+        "tool_name": action.tool_name,
+        "status": str(action.status),
+        "decision": given.get("decision", ""),
+        "reason": given.get("reason", ""),
+        "scope": given.get("scope", "once"),
+        "decided_by": action.decided_by_name,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How a run is parked: with which snapshot it goes on."""
+
+    snapshot: dict[str, Any]
+
+    def columns(self) -> dict[str, Any]:
+        """Return what changes in the run's row."""
+        return {
+            "status": RunStatus.REQUIRES_ACTION,
+            "status_reason": "waiting for a person",
+            "node": None,
+            "connection_id": None,
+            "web_node": "",
+            "deadline_at": None,
+            "snapshot": self.snapshot,
+        }
+
+
+def park(fence: Fence, pause: Pause, invocation: int) -> dict[int, int]:
+    """Move a run that is still held to `requires_action`; in a transaction.
+
+    Returns its `last_seq`, or nothing for a run that is held no more. Decisions that
+    nobody has carried out are now for whoever looks after paused runs.
+    """
+    passed = pass_fence([fence], target=pause.columns())
+    if passed:
+        waiting = PendingAction.objects.filter(
+            run_id=fence.run_id, invocation=invocation, settled_at=None
+        )
+        approvals = waiting.filter(kind=ActionKind.APPROVAL)
+        approvals.exclude(status__in=_UNDECIDED).update(parked=True)
+    return passed
+
+
+def cancel_open(run_ids: Iterable[int]) -> None:
+    """Close the approvals of runs that have just ended; in that transaction."""
+    ended = list(run_ids)
+    if not ended:
+        return
+    mine = PendingAction.objects.filter(
+        run_id__in=ended,
+        kind=ActionKind.APPROVAL,
+        status=ActionStatus.OPEN,
+    )
+    mine.update(status=ActionStatus.CANCELLED, settled_at=datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What carrying out a decision wrote; `is_queued`: the run goes on now."""
+
+    run: AgentRun
+    first_seq: int
+    events: list[NewEvent]
+    is_queued: bool
+
+
+def settle_parked(action: PendingAction, outcome: dict[str, Any]) -> Settled | None:
+    """Keep what became of a decision about a parked run, which goes on with the last.
+
+    `outcome` is `{"result": …}` or `{"error": {"code", "message", …}}`. None when the
+    run has ended meanwhile, or was told before: it was done, and nobody is told now.
+    """
+    with transaction.atomic():
+        place = lock_rows(Conversation.objects.filter(pk=action.conversation_id))[0]
+        run = AgentRun.objects.get(pending_actions=action.pk)
+        if not _keep(action, outcome):
+            return None  # told before
+        is_last = not _unsettled(run)
+        events = [*_untold(action), _completed(action, outcome)]
+        target = _queued(run) if is_last else None
+        fence = Fence(run.pk, None, len(events))
+        if is_last:
+            fence.cursor, fence.runner_sequence = "0-0", 0
+        passed = pass_fence(
+            [fence], sources=(RunStatus.REQUIRES_ACTION,), target=target
+        )
+        if not passed:
+            return None
+        first = passed[run.pk] - len(events) + 1
+        numbered = enumerate(events, first)
+        insert_events([(run.pk, seq, run.invocation, event) for seq, event in numbered])
+        if is_last:
+            append_transcripts([(place, item) for item in tool_items(run)])
+    return Settled(run, first, events, is_last)
+
+
+def settle_in_call(action: PendingAction, outcome: dict[str, Any]) -> None:
+    """Keep what became of a decision that came while its call waited."""
+    _keep(action, outcome)
+
+
+def _keep(action: PendingAction, outcome: dict[str, Any]) -> bool:
+    unsettled = PendingAction.objects.filter(pk=action.pk, settled_at=None)
+    now = datetime.now(UTC)
+    return bool(unsettled.update(settled_at=now, answer=redact(outcome)))
+
+
+def _unsettled(run: AgentRun) -> bool:
+    left = PendingAction.objects.filter(run=run, parked=True, settled_at=None)
+    return left.exclude(status__in=_UNDECIDED).exists()
+
+
+def _queued(run: AgentRun) -> dict[str, Any]:
+    return {
+        "status": RunStatus.QUEUED,
+        "status_reason": "",
+        "queued_at": datetime.now(UTC),
+        "invocation": run.invocation + 1,
+    }
+
+
+def _untold(action: PendingAction) -> list[NewEvent]:
+    """Return `action.resolved`, unless a worker that waited has written it."""
+    known = RunEvent.objects.filter(
+        run=action.run_id,
+        type=EventType.ACTION_RESOLVED,
+        data__id=str(action.public_id),
+    )
+    if known.exists():
+        return []
+    return [NewEvent(EventType.ACTION_RESOLVED, described(action))]
+
+
+def _completed(action: PendingAction, outcome: dict[str, Any]) -> NewEvent:
+    error = outcome.get("error")
+    data = {
+        "tool_call_id": action.tool_call_id,
+        "tool_name": action.tool_name,
+        "result": redact(outcome.get("result")),
+        "error": f"{error['code']}: {error['message']}" if error else None,
+    }
+    return NewEvent(EventType.TOOL_CALL_COMPLETED, data)
+
+
+# What runners that rebuild from history read
+
+
+def tool_items(run: AgentRun) -> Iterator[TranscriptItem]:
+    """Return rows of the tool calls of this invocation, each with its answer."""
+    known: dict[str, dict[str, Any]] = {
+        action.tool_call_id: action.arguments
+        for action in PendingAction.objects.filter(run=run, invocation=run.invocation)
+    }
+    events = RunEvent.objects.filter(
+        run=run,
+        invocation=run.invocation,
+        type__in=[EventType.TOOL_CALL_STARTED, EventType.TOOL_CALL_COMPLETED],
+    )
+    for event in events.order_by("seq"):
+        data = event.data
+        if data.get("executor") == CLIENT:
+            continue  # the runner tells of the same call under its model's id
+        if event.type == EventType.TOOL_CALL_STARTED:
+            known[data["tool_call_id"]] = data.get("parameters") or {}
+        else:
+            yield _call_item(run, data, known.get(data["tool_call_id"], {}))
+            yield _result_item(run, data)
+
+
+def _call_item(
+    run: AgentRun, data: dict[str, Any], arguments: dict[str, Any]
+) -> TranscriptItem:
+    function = {"name": data["tool_name"], "arguments": json.dumps(arguments)}
+    call = {"id": data["tool_call_id"], "type": "function", "function": function}
+    content = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return _item(run, Role.ASSISTANT, "tool_call", data["tool_name"], content)
+
+
+def _result_item(run: AgentRun, data: dict[str, Any]) -> TranscriptItem:
+    error = data.get("error")
+    said = {"error": error} if error else data.get("result")
+    text = json.dumps(said, ensure_ascii=False)
+    content = {"role": "tool", "tool_call_id": data["tool_call_id"], "content": text}
+    return _item(run, Role.TOOL, "tool_result", text, content)
+
+
+def _item(
+    run: AgentRun, role: Role, kind: str, text: str, content: dict[str, Any]
+) -> TranscriptItem:
+    return TranscriptItem(
+        role=role,
+        item_type=kind,
+        text=text[: limits().transcript_characters],
+        content=content,
+        run=run,
+    )

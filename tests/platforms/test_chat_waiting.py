@@ -1,0 +1,83 @@
+"""What waits in the web chat: a visitor takes back what is theirs, nothing else."""
+
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from agents.models import Agent
+from runners.choices import RunStatus
+from runners.ledger.batches import Ending, end_run
+from runners.models import AgentRun, QueuedMessage
+from tests.factories import AgentBindingFactory, BotFactory
+from tests.platforms.test_chat import opened, play
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def bot(workspace, agent):
+    AgentBindingFactory(agent=agent)
+    return BotFactory.create(workspace=workspace, slug="web")
+
+
+def stop(run_id):
+    run = AgentRun.objects.get(public_id=run_id)
+    ending = Ending(RunStatus.CANCELLED, "cancelled", "cancelled")
+    return end_run(run.pk, run.conversation_id, ending)
+
+
+async def test_a_visitor_takes_back_what_waits(bot):
+    async with opened() as page:
+        await page.auth()
+        first = await page.say("one", "k1")
+        await sync_to_async(play)(first["run_id"])
+        waiting = await page.say("two", "k2")
+        message_id = waiting["message_id"]
+        await page.send(type="withdraw", message_id=message_id)
+        answer = await page.frame("withdrawn")
+        assert (answer["message_id"], answer["withdrawn"]) == (message_id, True)
+        assert answer["waiting"] == []
+        await page.send(type="withdraw", message_id=message_id)
+        assert (await page.frame("withdrawn"))["withdrawn"] is False
+    message = await QueuedMessage.objects.aget()
+    assert message.status == "cancelled"
+
+
+async def test_nobody_takes_back_what_another_said(bot):
+    async with opened() as page, opened() as stranger:
+        await page.auth()
+        await stranger.auth()
+        first = await page.say("one", "k1")
+        await sync_to_async(play)(first["run_id"])
+        waiting = await page.say("two", "k2")
+        for wanted in (waiting["message_id"], str(uuid4())):
+            await stranger.send(type="withdraw", message_id=wanted)
+            assert (await stranger.frame("error"))["code"] == "not_found"
+    assert await QueuedMessage.objects.filter(status="queued").aexists()
+
+
+async def test_a_turn_that_was_rolled_back_is_told_as_forgotten(bot):
+    await Agent.objects.aupdate(multitask_strategy="rollback")
+    async with opened() as page:
+        await page.auth()
+        first = await page.say("one", "k1")
+        await sync_to_async(play)(first["run_id"])
+        await page.frame("turn")
+        await page.say("two", "k2")
+        await sync_to_async(stop)(first["run_id"])
+        end = await page.frame("session_complete")
+        assert (end["run_id"], end["items"]) == (first["run_id"], [])
+        assert end["forgotten"] is True
+        history = await page.auth(page.token)
+        assert [one["text"] for one in history["items"]] == ["two"]
+
+
+async def test_a_busy_agent_may_refuse(bot):
+    await Agent.objects.aupdate(multitask_strategy="reject")
+    async with opened() as page:
+        await page.auth()
+        await page.say("one", "k1")
+        await page.send(type="message", text="two", client_key="k2")
+        error = await page.frame("error")
+    assert (error["code"], error["client_key"]) == ("conversation_busy", "k2")
