@@ -209,6 +209,18 @@ _REQUESTS: dict[str, Explanation] = {
         _("The server met a defect; it has been logged."),
         _("Tell the operator the id in the header “X-Request-ID”."),
     ),
+    "no_reply": Explanation(
+        _("No run has answered the message, so there is nothing to make anew."),
+        _("Wait for its answer, or send the message again."),
+    ),
+    "invalid_decision": Explanation(
+        _("The decision does not fit what was asked."),
+        _("The detail names the part that is wrong; send it again."),
+    ),
+    "action_refused": Explanation(
+        _("The decision came too late or does not fit."),
+        _("Open the action; it says who decided, when and what."),
+    ),
 }
 
 EXPLANATIONS: dict[str, Explanation] = {**_REQUESTS, **CALLS, **RUNS}

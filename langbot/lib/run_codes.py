@@ -210,4 +210,8 @@ CALLS: dict[str, Explanation] = {
     "host.malformed_response": Explanation(
         _("The plugin's SDK could not read an answer of the host."), ASK_AUTHOR
     ),
+    "too_deep": Explanation(
+        _("Agents called one another deeper than three runs."),
+        _("Let the agent do the work itself, or shorten the chain of agents."),
+    ),
 }

@@ -20,30 +20,7 @@
   let pause = 500;
   let turn = null; // { run, key, seq, text, node } of the run under way
   const unsent = new Map(); // client key -> text, until the server has accepted it
-  const memory = makeMemory();
-
-  /* Storage may be forbidden; then a visit lasts as long as the page. */
-  function makeMemory() {
-    let kept = { token: "" };
-    try {
-      kept = JSON.parse(localStorage.getItem(page.storage)) || kept;
-    } catch {
-      /* nothing kept, or nothing readable */
-    }
-    return {
-      get token() {
-        return kept.token || "";
-      },
-      set token(value) {
-        kept.token = value;
-        try {
-          localStorage.setItem(page.storage, JSON.stringify(kept));
-        } catch {
-          /* private mode: fine without */
-        }
-      },
-    };
-  }
+  const memory = window.langbotMemory(page.storage);
 
   /* Messages on the page */
 

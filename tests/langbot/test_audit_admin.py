@@ -12,10 +12,17 @@ from django.db import transaction
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from agents.models import Agent, AgentBinding, Model, PackageProcess
+from agents.models import (
+    Agent,
+    AgentBinding,
+    Model,
+    PackageProcess,
+    Quota,
+    QuotaWindow,
+)
 from langbot.core.models import AuditLog, Membership, Workspace
 from runners.choices import DeliveryStatus
-from runners.models import AgentRun, Delivery
+from runners.models import AgentRun, Delivery, PendingAction
 from tests.langbot.admin_site_rows import SECRET, populate
 from tests.support.posted import posted
 
@@ -108,7 +115,19 @@ ADDED: dict[str, Any] = {
         "timeout_seconds": 9,
         "enabled": "on",
     },
+    "langbot_agents.PersonTier": lambda: {
+        "workspace": Workspace.objects.get().pk,
+        "person": "api:user:9",
+        "tier": "pro",
+    },
     "langbot_agents.PluginToken": lambda: {"label": "Two", "plugins": ""},
+    "langbot_agents.Quota": lambda: {
+        "workspace": Workspace.objects.get().pk,
+        "scope": "workspace",
+        "window": "weekly",
+        "limit_microdollars": 5000,
+        "enabled": "on",
+    },
     "langbot_core.ApiToken": lambda: {
         "label": "Two",
         "user": get_user_model().objects.get(username="root").pk,
@@ -119,6 +138,10 @@ ADDED: dict[str, Any] = {
         "user": get_user_model().objects.get(username="root").pk,
         "workspace": Workspace.objects.get().pk,
         "role": "member",
+    },
+    "langbot_core.NotificationPreference": lambda: {
+        "workspace": Workspace.objects.get().pk,
+        "user": get_user_model().objects.get(username="root").pk,
     },
     "langbot_core.ServiceAccount": lambda: {
         "name": "erp",
@@ -141,14 +164,18 @@ CHANGED: dict[str, dict[str, Any]] = {
     "langbot_agents.AgentBinding": {"priority": 7},
     "langbot_agents.Model": {"name": "renamed"},
     "langbot_agents.ModelProvider": {"name": "Renamed"},
+    "langbot_agents.PersonTier": {"tier": "business"},
     "langbot_agents.PluginToken": {"label": "Renamed"},
+    "langbot_agents.Quota": {"limit_microdollars": 7},
     "langbot_agents.RunnerDescriptor": {"enabled": ""},
     "langbot_core.ApiToken": {"label": "Renamed"},
     "langbot_core.Membership": {"role": "admin"},
+    "langbot_core.NotificationPreference": {"bot": ""},
     "langbot_core.ServiceAccount": {"description": "Another"},
     "langbot_core.Workspace": {"name": "Renamed"},
     "langbot_platforms.Bot": {"name": "Renamed"},
     "langbot_runners.AgentRun": {"notes": "looked at"},
+    "langbot_runners.Conversation": {"title": "Renamed"},
 }
 
 
@@ -169,11 +196,28 @@ def unbind():
     AgentBinding.objects.all().delete()
 
 
+def use_up():
+    """Give the budget of a day a limit, and spend it."""
+    window = QuotaWindow.objects.get()
+    Quota.objects.create(
+        workspace=window.workspace,
+        scope=window.scope,
+        agent_id=int(window.subject),
+        window=window.window,
+        limit_microdollars=1,
+    )
+
+
+def open_approval():
+    return PendingAction.objects.open().filter(kind="approval").latest("pk")
+
+
 # What has to be so before an action does something: of one page, and of every page.
 READY: dict[str, Any] = {
     "delete_selected langbot_platforms.Bot": unbind,
     "delete langbot_platforms.Bot": unbind,
     "retry langbot_runners.Delivery": end_deliveries,
+    "grant langbot_agents.QuotaWindow": use_up,
     "start langbot_agents.Plugin": lambda: PackageProcess.objects.update(
         is_wanted=False
     ),
@@ -187,6 +231,8 @@ def new_person():
 
 # Which row an action is for, where the first would refuse it.
 CHOSEN: dict[str, Any] = {
+    "approve langbot_runners.PendingAction": open_approval,
+    "reject langbot_runners.PendingAction": open_approval,
     "cancel langbot_runners.AgentRun": lambda: AgentRun.objects.get(status="running"),
     "run_now langbot_runners.AgentRun": lambda: AgentRun.objects.get(status="running"),
     "replay langbot_runners.EventLog": lambda: (
@@ -249,6 +295,7 @@ INLINES = {
     "inline langbot_core.Membership of langbot_core.Workspace",
     "inline langbot_core.WorkspaceRetention of langbot_core.Workspace",
     "inline langbot_agents.Model of langbot_agents.ModelProvider",
+    "inline langbot_agents.ModelPrice of langbot_agents.Model",
 }
 
 

@@ -14,7 +14,7 @@ from runners.actions import Decider, Decision, resolve_action
 from runners.choices import EventType
 from runners.models import AgentRun, PendingAction
 from tests.factories import BotFactory, WorkspaceFactory
-from tests.platforms.test_chat import opened, play
+from tests.platforms.chat_client import opened, play
 from tests.runners.admin_rows import make_action
 
 pytestmark = pytest.mark.django_db(transaction=True)

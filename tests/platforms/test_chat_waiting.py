@@ -10,7 +10,7 @@ from runners.choices import RunStatus
 from runners.ledger.batches import Ending, end_run
 from runners.models import AgentRun, QueuedMessage
 from tests.factories import AgentBindingFactory, BotFactory
-from tests.platforms.test_chat import opened, play
+from tests.platforms.chat_client import opened, play
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

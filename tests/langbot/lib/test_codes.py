@@ -15,7 +15,8 @@ _GIVEN = re.compile(
     r"""(?:\bProblem\(\s*[\w.]+,\s*|\bcode\s*=\s*|ChatError\(\s*|FrameError\(\s*)"""
     r"""["']([a-z][a-z_.]+)["']"""
 )
-_ELSEWHERE = {"failed"}  # what an adapter's error says when it names no code
+# What an adapter's error says when it names no code; a field's own.
+_ELSEWHERE = {"failed", "required"}
 _OPENAI = ROOT / "runners" / "openai"  # answers with OpenAI's own codes
 
 
