@@ -48,6 +48,8 @@ ACTIONS: dict[str, Any] = {
     "person erased": _("person erased"),
     "person exported": _("person exported"),
     "pruned": _("removed what was due"),
+    "regenerated": _("reply made anew"),
+    "renamed": _("renamed"),
     "replayed": pgettext_lazy("audit", "replayed"),
     "reset": pgettext_lazy("audit", "begun anew"),
     "retried": pgettext_lazy("audit", "tried again"),

@@ -185,6 +185,7 @@ def test_first_model_fills_the_first_empty_selector(staff, others):
     save_agent(later, author="ada")
     assert RunnerDescriptor.objects.filter(runner_id=RUNNER).exists()
     data = {"provider": provider.pk, "name": "new", "kind": "llm", "enabled": "on"}
+    data |= {"prices-TOTAL_FORMS": 0, "prices-INITIAL_FORMS": 0}
     url = reverse("admin:langbot_agents_model_add")
     answer = staff.post(url, {**data, "extra_args": "{}"}, follow=True)
     model = Model.objects.get(name="new")

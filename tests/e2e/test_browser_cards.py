@@ -59,7 +59,7 @@ def test_who_may_approve_does_and_the_visitor_sees_it(host, page, chromium_path)
     chat = page.evaluate("() => JSON.stringify(localStorage)")
     context = page.context.browser.new_context()
     boss = context.new_page()
-    boss.set_default_timeout(20_000)
+    boss.set_default_timeout(60_000)
     log_in(boss, host.url, host.secrets)
     boss.goto(host.secrets["chat_url"])
     boss.evaluate(

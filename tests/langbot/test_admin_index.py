@@ -159,8 +159,9 @@ def test_offline_runner_and_missing_model_are_named(staff, rows):
 def test_runs_are_counted_in_the_part_of_the_window_they_began_in(root, rows):
     agent = Agent.objects.get()
     run_at(agent, timedelta(hours=30))
-    run_at(agent, timedelta(hours=20), seconds=4)
-    run_at(agent, timedelta(hours=20), status="failed", seconds=8)
+    # The middle of a part, not where two of them meet.
+    run_at(agent, timedelta(hours=20.5), seconds=4)
+    run_at(agent, timedelta(hours=20.5), status="failed", seconds=8)
     run_at(agent, timedelta(minutes=5), status="queued")
     numbers = numbers_of(root, DAY)
     (part,) = [part for part in numbers.parts if part.bad]

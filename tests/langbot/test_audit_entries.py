@@ -84,6 +84,8 @@ def test_rows_of_inlines_leave_entries_of_their_own(root, workspace):
         data = {
             "name": workspace.name,
             "slug": workspace.slug,
+            "retention-TOTAL_FORMS": 0,
+            "retention-INITIAL_FORMS": 0,
             "memberships-TOTAL_FORMS": 1,
             "memberships-INITIAL_FORMS": 1 if row.get("id") else 0,
         }

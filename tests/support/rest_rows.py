@@ -145,6 +145,7 @@ def places() -> dict[str, dict[str, Any]]:
         },
         "queued": {"id": queued.public_id},
         "run": {"id": run.public_id},
+        "run-steering": {"id": run.public_id},
         "artifact": {"id": Artifact.objects.latest("pk").public_id},
         "action": {"id": PendingAction.objects.latest("pk").public_id},
         "delivery": {"id": Delivery.objects.latest("pk").public_id},

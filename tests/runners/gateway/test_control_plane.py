@@ -213,7 +213,9 @@ async def test_a_released_run_is_taken_by_the_hosts_own_worker(host):
             released = await visitor.call(
                 "run_release_claim", **visitor.holding(run), reason="not mine"
             )
-            assert (released["status"], released["claim_token"]) == ("queued", None)
+            # Running, where the host's own worker was quicker than this answer.
+            assert released["status"] in {"queued", "running"}
+            assert released["claim_token"] is None
             request = await plugin.next_run()
             assert request["data"]["context"]["run_id"] == run_id
             assert await visitor.claim(**wanted) is None
