@@ -14,8 +14,8 @@ from runners.errors import QueueFullError, TooManyFollowUpsError
 from runners.models import AgentRun, EventLog, QueuedMessage
 from runners.public import start_run
 from tests.factories import AgentBindingFactory, BotFactory
-from tests.platforms.receiver import webhook_bot
 from tests.platforms.chat_client import opened
+from tests.platforms.receiver import webhook_bot
 from tests.platforms.test_webhook import call
 from tests.runners.test_admission import finish, message
 
