@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
 
 from agents.resources.tools import find_tools
 from langbot.core.models import Workspace
@@ -147,6 +145,10 @@ def _check_scope(action: PendingAction, decision: Decision, decider: Decider) ->
 def _check_arguments(action: PendingAction, args: dict[str, Any] | None) -> None:
     if not isinstance(args, dict):
         raise DecisionInvalidError("args", _("Enter the changed arguments."))
+    # Six megabytes of every process, for what is rarely done.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, ValidationError
+
     try:
         schema = schema_of(action)
         if schema:

@@ -287,9 +287,9 @@ class Player:
             if run is None:
                 self.is_over.wait(0.001)
             elif run.status == "queued":
-                self.runs().filter(pk=run.pk, status="queued").update(
-                    status="running", snapshot={}, started_at=run.created_at
-                )
+                # By its own columns: through a join PostgreSQL compares the old row.
+                waiting = AgentRun.objects.filter(pk=run.pk, status="queued")
+                waiting.update(status="running", snapshot={}, started_at=run.created_at)
             elif run.cancel_requested_at is not None:
                 stop(run, "half")
             elif self.may_end(run):
