@@ -70,16 +70,11 @@ def register_inputs(
     return result
 
 
-def restore_contents(contents: list[Element]) -> list[Element]:
-    """Return contents with payloads put back as data URLs, to be sent to a runner.
+def restore_input(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored event's input as a runner takes it, contents and attachments.
 
     Files that are gone or too much for one frame become a text element saying so.
     """
-    return _Restorer().contents(contents)
-
-
-def restore_input(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored event's input as a runner takes it, contents and attachments."""
     restorer = _Restorer()
     return {
         **stored,

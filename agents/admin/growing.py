@@ -38,12 +38,12 @@ class GrowingAdmin(ConflictAdmin):
     grown_title: ClassVar[Any] = _("How is it set up?")
 
     def schema_of(self, choice: str) -> list[dict[str, Any]]:
-        """Return the config schema that belongs to a choice."""
-        raise NotImplementedError
+        """Return the config schema that belongs to a choice; each page says which."""
+        raise NotImplementedError  # no ABC: an admin has a metaclass of its own
 
     def stored_settings(self, obj: Any) -> dict[str, Any]:
         """Return the row's settings; secrets only need to be present."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     def empty_text(self, choice: str) -> Any:
         """Say why there are no settings."""

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from artifacts import inputs
-from artifacts.inputs import register_inputs, restore_contents, restore_input
+from artifacts.inputs import register_inputs, restore_input
 from artifacts.models import Artifact
 from artifacts.store import open_artifact, store_bytes
 from langbot.core.models import Workspace
@@ -17,6 +17,10 @@ PNG_BASE64 = base64.b64encode(PNG).decode()
 PNG_URL = f"data:image/png;base64,{PNG_BASE64}"
 
 pytestmark = pytest.mark.django_db
+
+
+def restore_contents(contents):
+    return restore_input({"contents": contents})["contents"]
 
 
 @pytest.fixture
