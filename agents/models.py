@@ -121,7 +121,11 @@ class AgentVersion(AppendOnlyModel, NaturalKeyModel):
     NATURAL_KEY = ("agent__slug", "number")
 
     agent = models.ForeignKey(
-        Agent, models.CASCADE, related_name="versions", verbose_name=_("agent")
+        Agent,
+        models.CASCADE,
+        related_name="versions",
+        verbose_name=_("agent"),
+        db_index=False,  # `langbot_agent_version_once` begins with it
     )
     number = models.PositiveIntegerField(_("version"))
     data = models.JSONField(_("content"))

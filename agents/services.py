@@ -379,4 +379,5 @@ __all__ = [
     "save_agent",
     "save_binding",
     "unarchive_agent",
+    "whole_content",
 ]

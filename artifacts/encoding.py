@@ -61,14 +61,7 @@ def decode_payload(value: str, maximum: int, mime_type: str = "") -> Payload:
         raise PayloadError("invalid_base64")
     if len(data) > maximum:
         raise PayloadError("too_large")
-    return Payload(data, known_type(given, data))
-
-
-def known_type(given: str, data: bytes) -> str:
-    """Return the given MIME type when it is well formed, else one seen in the bytes."""
-    if MIME_TYPE.fullmatch(given):
-        return given.lower()
-    return _seen_type(data) or UNKNOWN_TYPE
+    return Payload(data, checked_type(given, data))
 
 
 def checked_type(given: str, data: bytes) -> str:

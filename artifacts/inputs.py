@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from artifacts import blobs
 from artifacts.encoding import (
     MIME_TYPE,
     PayloadError,
@@ -22,10 +23,10 @@ from artifacts.store import (
     claim_for,
     find_artifact,
     open_artifact,
-    store_bytes,
 )
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
+from langbot.lib.prepared import PreparedInsert
 
 logger = logging.getLogger(__name__)
 
@@ -46,27 +47,58 @@ _ATTACHMENT_FIELDS = ("ref", "type", "mime_type", "size", "name", "source", "url
 
 Element = dict[str, Any]
 
+_insert = PreparedInsert(Artifact)
 
-def register_inputs(
-    workspace: Workspace,
-    conversation: Named | None,
-    input: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the input with every inline payload replaced by an artifact's id.
 
-    Call inside the transaction that admits the event. A file that cannot be stored
+@dataclass(slots=True)
+class StoredInput:
+    """An input without bytes, which are stored, and the rows that its files will get.
+
+    Elements name those rows, or what their sender says is an artifact.
+    """
+
+    workspace: Workspace
+    input: dict[str, Any]
+    rows: list[Artifact] = field(default_factory=list)
+
+
+def store_inputs(workspace: Workspace, input: dict[str, Any]) -> StoredInput:
+    """Store every inline payload of an input; `register_inputs` takes the result.
+
+    Call before the transaction that admits the event: a disk may be slow. Without
+    their rows bytes are orphans, which the sweep removes. A file that cannot be stored
     keeps its place with an `error` code; the message itself is never refused.
     """
-    registrar = _Registrar(workspace, conversation)
+    storing = _Storing(workspace)
     result = dict(input)
     if "contents" in input:
         result["contents"] = [
-            registrar.content(element) for element in _mappings(input["contents"])
+            storing.content(element) for element in _mappings(input["contents"])
         ]
     if "attachments" in input:
         result["attachments"] = [
-            registrar.attachment(given) for given in _mappings(input["attachments"])
+            storing.attachment(given) for given in _mappings(input["attachments"])
         ]
+    return StoredInput(workspace, result, storing.rows)
+
+
+def register_inputs(conversation: Named | None, stored: StoredInput) -> dict[str, Any]:
+    """Insert the rows of stored files; returns the input as events keep it.
+
+    Call inside the transaction that admits the event. An artifact that the sender
+    named, and may not, is left out with an `error` code.
+    """
+    for row in stored.rows:
+        row.conversation_id_ref = conversation.public_id if conversation else None
+    _insert(stored.rows)
+    own = {str(row.public_id) for row in stored.rows}
+    result = dict(stored.input)
+    for name in ("contents", "attachments"):
+        if name in result:
+            result[name] = [
+                _registered(one, own, stored.workspace, conversation)
+                for one in result[name]
+            ]
     return result
 
 
@@ -84,11 +116,11 @@ def restore_input(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Registrar:
+class _Storing:
     """Stores the files of one message."""
 
     workspace: Workspace
-    conversation: Named | None
+    rows: list[Artifact] = field(default_factory=list)
     stored: int = 0
 
     def content(self, element: Element) -> Element:
@@ -106,9 +138,7 @@ class _Registrar:
         if payload and inline:
             kept[field_name] = {"url": ""} if field_name == "image_url" else ""
             return kept | self._store(payload, kind, name, "")
-        if "artifact_id" in element:
-            return kept | self._known(element["artifact_id"])
-        return kept
+        return kept | _named(element)
 
     def attachment(self, given: Element) -> Element:
         """Return one attachment without bytes; it always has an id (LB-15)."""
@@ -123,65 +153,89 @@ class _Registrar:
         if payload:
             mime_type = str(given.get("mime_type") or "")
             return kept | self._store(payload, kind, name, mime_type)
-        if "artifact_id" in given:
-            return kept | self._known(given["artifact_id"])
-        return kept | self._reference(kept)
+        return kept | (_named(given) or self._reference(kept))
 
     def _store(self, payload: Any, kind: str, name: str, mime_type: str) -> Element:
         try:
             if self.stored >= INPUT_FILES:
                 raise PayloadError("too_many")
             decoded = decode_payload(str(payload), INPUT_BYTES, mime_type)
+            digest = _written(decoded.data)
         except PayloadError as error:
             logger.warning("an input file was not stored: %s", error.code)
             return {"content_redacted": True, "error": error.code}
         self.stored += 1
-        artifact = store_bytes(
-            self.workspace,
-            decoded.data,
-            type=kind,
-            mime_type=decoded.mime_type,
-            name=name,
-            source=Artifact.Source.PLATFORM,
-            conversation=self.conversation,
+        artifact = self._row(
+            type=kind[:50],
+            mime_type=decoded.mime_type[:150],
+            name=name[:255],
+            size=len(decoded.data),
+            sha256=digest,
+            storage=Artifact.Storage.BLOB,
         )
         return _described(artifact) | {"content_redacted": True}
-
-    def _known(self, artifact_id: Any) -> Element:
-        """Accept an id only where its sender could see the file.
-
-        An upload that no conversation has yet becomes this one's: its runs may read
-        it then, and those of others may not.
-        """
-        try:
-            artifact = find_artifact(self.workspace, artifact_id)
-        except ArtifactMissingError:
-            return {"error": "unknown_artifact"}
-        if not claim_for(artifact, self.conversation):
-            return {"error": "unknown_artifact"}
-        described = _described(artifact)
-        if artifact.storage == Artifact.Storage.BLOB:
-            described["content_redacted"] = True  # so that runners get the bytes
-        return described
 
     def _reference(self, attachment: Element) -> Element:
         storage, reference = _target(attachment)
         mime_type = str(attachment.get("mime_type") or "")
         size = attachment.get("size")
-        artifact = Artifact.objects.create(
-            workspace=self.workspace,
+        artifact = self._row(
             type=attachment["type"],
             mime_type=mime_type if MIME_TYPE.fullmatch(mime_type) else "",
             name=str(attachment.get("name") or "")[:255],
             size=size if isinstance(size, int) and 0 <= size < 2**53 else 0,
-            source=Artifact.Source.PLATFORM,
             storage=storage,
             reference=reference,
-            conversation_id_ref=(
-                self.conversation.public_id if self.conversation else None
-            ),
         )
         return {"artifact_id": str(artifact.public_id)}
+
+    def _row(self, **fields: Any) -> Artifact:
+        source = Artifact.Source.PLATFORM
+        row = Artifact(workspace=self.workspace, source=source, **fields)
+        self.rows.append(row)
+        return row
+
+
+def _written(data: bytes) -> str:
+    try:
+        return blobs.write(data)
+    except OSError as error:
+        logger.exception("the bytes of an input file were not stored")
+        raise PayloadError("not_stored") from error
+
+
+def _named(element: Element) -> Element:
+    """Return the id of the file that a sender says is here already."""
+    return {"artifact_id": element["artifact_id"]} if "artifact_id" in element else {}
+
+
+def _registered(
+    element: Element, own: set[str], workspace: Workspace, conversation: Named | None
+) -> Element:
+    if "artifact_id" not in element or str(element["artifact_id"]) in own:
+        return element
+    kept = _without(element, "artifact_id")
+    return kept | _known(workspace, conversation, element["artifact_id"])
+
+
+def _known(
+    workspace: Workspace, conversation: Named | None, artifact_id: Any
+) -> Element:
+    """Accept an id only where its sender could see the file.
+
+    An upload that no conversation has yet becomes this one's: its runs may read
+    it then, and those of others may not.
+    """
+    try:
+        artifact = find_artifact(workspace, artifact_id)
+    except ArtifactMissingError:
+        return {"error": "unknown_artifact"}
+    if not claim_for(artifact, conversation):
+        return {"error": "unknown_artifact"}
+    described = _described(artifact)
+    if artifact.storage == Artifact.Storage.BLOB:
+        described["content_redacted"] = True  # so that runners get the bytes
+    return described
 
 
 @dataclass(slots=True)

@@ -24,7 +24,11 @@ class Artifact(PublicModel):
         METADATA_ONLY = "metadata_only", _("metadata only")
 
     workspace = models.ForeignKey(
-        Workspace, models.CASCADE, related_name="artifacts", verbose_name=_("workspace")
+        Workspace,
+        models.CASCADE,
+        related_name="artifacts",
+        verbose_name=_("workspace"),
+        db_index=False,  # `langbot_artifact_place` begins with it
     )
     type = models.CharField(_("type"), max_length=50)
     mime_type = models.CharField(_("MIME type"), max_length=150, blank=True)

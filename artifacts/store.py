@@ -32,37 +32,6 @@ class ArtifactMissingError(LookupError):
     """There is no such artifact: unknown, expired, foreign or without bytes here."""
 
 
-def store_bytes(  # noqa: PLR0913 - an artifact has this many independent facts (LB-92)
-    workspace: Workspace,
-    data: bytes,
-    *,
-    type: str,
-    mime_type: str,
-    name: str,
-    source: str,
-    conversation: Named | None = None,
-    run: Named | None = None,
-    expires_at: datetime | None = None,
-) -> Artifact:
-    """Store bytes and their row; equal bytes share one blob.
-
-    A row that is rolled back leaves its blob to `purge_orphans`.
-    """
-    return Artifact.objects.create(
-        workspace=workspace,
-        type=type[:50],
-        mime_type=mime_type[:150],
-        name=name[:255],
-        size=len(data),
-        sha256=blobs.write(data),
-        source=source,
-        storage=Artifact.Storage.BLOB,
-        conversation_id_ref=conversation.public_id if conversation else None,
-        run_id_ref=run.public_id if run else None,
-        expires_at=expires_at,
-    )
-
-
 def find_artifact(workspace: Workspace, public_id: UUID | str) -> Artifact:
     """Return an unexpired artifact of the workspace; raises ArtifactMissingError."""
     return _found(unexpired().filter(workspace=workspace), public_id)

@@ -187,6 +187,8 @@ class Production:
         if missing:
             raise LookupError(f"production needs {' and '.join(missing)}")
         self._processes = _Processes()
+        # As the supervisor starts them, and `docs/operations.md` advises.
+        self._processes.environment.setdefault("MALLOC_ARENA_MAX", "2")
 
     def start(self) -> Access:
         """Prepare the database and the tokens, start one web and one worker."""

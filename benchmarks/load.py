@@ -33,11 +33,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """One finished run: seconds from the request to its first delta and its end."""
+    """One finished run: seconds from the request to what its client sees of it."""
 
     total: float
     first_delta: float | None
     succeeded: bool
+    # When the host begins to send it to its plugin; None when nobody tells.
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class LoadResult:
     latency_p50: float
     latency_p95: float
     first_delta_p50: float | None
+    streamed_p50: float | None
+    """From when the host begins to send the run to its plugin to its seen end."""
     cpu: Mapping[str, float]
 
     @property
@@ -120,12 +124,18 @@ def _result(
 ) -> LoadResult:
     totals = sorted(run.total for run in times)
     firsts = [run.first_delta for run in times if run.first_delta is not None]
+    streamed = [run.total - run.started for run in times if run.started is not None]
     return LoadResult(
         load=load,
         seconds=seconds,
         failed=sum(not run.succeeded for run in times),
         latency_p50=statistics.median(totals),
         latency_p95=totals[int(0.95 * (len(totals) - 1))],
-        first_delta_p50=statistics.median(firsts) if firsts else None,
+        first_delta_p50=_median(firsts),
+        streamed_p50=_median(streamed),
         cpu=cpu,
     )
+
+
+def _median(seconds: Sequence[float]) -> float | None:
+    return statistics.median(seconds) if seconds else None

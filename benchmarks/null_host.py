@@ -67,6 +67,7 @@ class NullHost:
             total=run.ended_at - run.sent_at,
             first_delta=None if first is None else first - run.sent_at,
             succeeded=[item["type"] for item in terminal] == ["run.completed"],
+            started=0.0,
         )
 
     async def stop(self) -> None:

@@ -132,15 +132,18 @@ class OurHost:
 
     async def _stream_once(self, event: dict[str, Any]) -> RunTimes:
         began = time.perf_counter()
-        first_delta, last = None, b""
+        started = first_delta = None
+        last = b""
         assert self._streams is not None, "the host was not started"
         total = 0.0
         async for last in self._streams.follow(event):
+            if last == b"run.started":
+                started = time.perf_counter() - began
             if first_delta is None and last == b"message.delta":
                 first_delta = time.perf_counter() - began
             if last in _TERMINAL_EVENTS:
                 total = time.perf_counter() - began
-        return RunTimes(total, first_delta, last == b"run.completed")
+        return RunTimes(total, first_delta, last == b"run.completed", started)
 
     async def _poll_once(self, event: dict[str, Any]) -> RunTimes:
         began = time.perf_counter()

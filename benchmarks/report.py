@@ -87,6 +87,9 @@ def _stream(part: Mapping[str, Any]) -> Iterator[Line]:
         kept = _at_least(host, ratio, STREAM_FLOOR)
         value = f"{seconds:.3f} s"
         yield Line(host, "1,000-delta stream", value, _shown(host, ratio), kept)
+        whole = found["run_seconds"]
+        ratio = null["run_seconds"] / whole if null else None
+        yield Line(host, "the run with it", f"{whole:.3f} s", _shown(host, ratio))
 
 
 def _latency(part: Mapping[str, Any]) -> Iterator[Line]:

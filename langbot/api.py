@@ -18,12 +18,14 @@ def urls() -> list[URLPattern | URLResolver]:
     from agents.api.agents import AgentViewSet
     from agents.api.bindings import BindingViewSet
     from agents.api.catalogue import RunnerViewSet
+    from agents.api.limits import PriceViewSet, QuotaViewSet, TierViewSet
     from agents.api.usage import OWN, TOTALS, OwnUsageViewSet, UsageViewSet
     from artifacts.api.artifacts import ArtifactViewSet
     from langbot import schema  # noqa: F401  tells the schema about our tokens
     from langbot.core.api.accounts import ServiceAccountViewSet
     from langbot.core.api.apply import APPLY, ApplyViewSet
     from langbot.core.api.audit import AuditViewSet
+    from langbot.core.api.retention import RETENTION, RetentionViewSet
     from langbot.core.api.tokens import TokenViewSet
     from platforms.api.bots import BotViewSet
     from runners.api.actions import ActionViewSet
@@ -51,9 +53,13 @@ def urls() -> list[URLPattern | URLResolver]:
     router.register("tokens", TokenViewSet, "token")
     router.register("service-accounts", ServiceAccountViewSet, "service-account")
     router.register("audit", AuditViewSet, "audit")
+    router.register("quotas", QuotaViewSet, "quota")
+    router.register("prices", PriceViewSet, "price")
+    router.register("tiers", TierViewSet, "tier")
     return [
         *_document_urls(),
         path("apply/", ApplyViewSet.as_view(APPLY), name="apply"),
+        path("retention/", RetentionViewSet.as_view(RETENTION), name="retention"),
         path("usage/", UsageViewSet.as_view(TOTALS), name="usage"),
         path("usage/me/", OwnUsageViewSet.as_view(OWN), name="usage-me"),
         *router.urls,

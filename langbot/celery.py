@@ -29,6 +29,8 @@ def configure(celery: Celery) -> None:
             "socket_timeout": 5.0,
             "socket_connect_timeout": 0.3,
             "max_retries": 0,
+            # No task has a priority: a read names a quarter of the keys.
+            "priority_steps": [0],
         },
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,

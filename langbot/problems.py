@@ -204,7 +204,7 @@ def explain_code(request: HttpRequest, code: str) -> HttpResponse:
     explanation = explain(code)
     status = HTTPStatus.NOT_FOUND if explanation is UNKNOWN else HTTPStatus.OK
     if "text/html" in request.headers.get("Accept", ""):
-        context = {"code": code, "explanation": explanation}
+        context = {"title": code, "explanation": explanation}
         response = render(request, "langbot/problem.html", context, status=status)
     else:
         text = f"{code}\n{explanation.meaning}\n{explanation.advice}\n"

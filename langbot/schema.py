@@ -6,8 +6,9 @@ from drf_spectacular.extensions import (
     OpenApiAuthenticationExtension,
     OpenApiSerializerFieldExtension,
 )
+from drf_spectacular.plumbing import get_lib_doc_excludes
 
-from langbot.core.rest import ListSchema
+from langbot.core.rest import ListSchema, StrictModelSerializer, StrictSerializer
 from langbot.problems import MEDIA_TYPE
 
 _METHODS = ("get", "put", "post", "patch", "delete")
@@ -110,6 +111,12 @@ _NOUNS = {
 _ANY_OR_NULL = [{}, {"type": "null"}]
 _OF_ANY = ("400", "401", "403", "404", "default")
 _OF_WRITES = (*_OF_ANY, "409", "413", "415", "422", "429")
+
+
+def classes_of_no_call() -> list[type]:
+    """Return base classes, whose docstrings say nothing to callers of REST."""
+    theirs: list[type] = get_lib_doc_excludes()  # type: ignore[no-untyped-call]  # theirs
+    return [*theirs, StrictSerializer, StrictModelSerializer]
 
 
 class ObjectScheme(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # its metaclass registers untyped

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from langbot.lib.ids import read_uuid
 from langbot.lib.secrets import SecretUnreadableError
 from platforms.adapters import registry
 from platforms.adapters.base import Adapter, AdapterError
@@ -29,9 +30,8 @@ class BotActions:
 
     def workspace_bot(self, workspace_id: int, bot_id: str) -> UUID | None:
         """Return an enabled bot of the workspace; ids of others are unknown here."""
-        try:
-            wanted = UUID(bot_id)
-        except ValueError:
+        wanted = read_uuid(bot_id)
+        if wanted is None:
             return None
         mine = Bot.objects.filter(workspace_id=workspace_id, enabled=True)
         return mine.filter(public_id=wanted).values_list("public_id", flat=True).first()

@@ -20,8 +20,9 @@ from platforms.adapters.registry import UnknownAdapterError
 from platforms.models import Bot
 from runners.action_forms import title_of
 from runners.choices import ActionKind
+from runners.ledger.frozen import frozen_delivery
 from runners.ledger.outbox import new_delivery
-from runners.models import Delivery, PendingAction
+from runners.models import AgentRun, Delivery, PendingAction
 
 _MOST = 200  # of one look
 _SALT = "langbot.action.link"
@@ -46,8 +47,9 @@ def ask_elsewhere() -> int:
     rows = waiting.select_related("run__event", "conversation", "agent")
     actions = list(rows.order_by("pk")[:_MOST])
     untold = _untold(actions)
-    plain = _without_cards({action.run.bot_id for action in untold if action.run})
-    messages = [_message(one) for one in untold if one.run and _goes(one, plain)]
+    asking = [(action.run, action) for action in untold if action.run is not None]
+    plain = _without_cards({run.bot_id for run, _action in asking})
+    messages = [_message(*pair) for pair in asking if _goes(pair[0], plain)]
     Delivery.objects.bulk_create(messages, ignore_conflicts=True)
     return len(messages)
 
@@ -112,18 +114,12 @@ def _shows_cards(kind: str) -> bool:
         return True  # it sends nothing
 
 
-def _goes(action: PendingAction, plain: set[UUID]) -> bool:
+def _goes(run: AgentRun, plain: set[UUID]) -> bool:
     """Whether the run's replies leave, and to a place that needs a text."""
-    run = action.run
-    policy = ((run.snapshot if run else None) or {}).get("delivery_policy", {})
-    return run is not None and run.bot_id in plain and policy.get("reply", True)
+    return run.bot_id in plain and frozen_delivery(run).get("reply", True)
 
 
-def _message(action: PendingAction) -> Delivery:
-    run = action.run
-    if run is None:
-        message = "only what a run asks is told"
-        raise ValueError(message)
+def _message(run: AgentRun, action: PendingAction) -> Delivery:
     asked = {
         "id": str(action.public_id),
         "kind": action.kind,
@@ -139,15 +135,21 @@ def _message(action: PendingAction) -> Delivery:
 
 def text_of(action: PendingAction) -> str:
     """Return the message, without the link and without arguments."""
-    form = action.form or {}
     until = f"{localtime(action.expires_at):%Y-%m-%d %H:%M %Z}"
-    lines = [
-        f"{action.agent.name}: {title_of(action)}",
-        action.reason,
-        str(form.get("fallback_text") or form.get("description") or ""),
-        _("Decide here until %(when)s; the link works once:") % {"when": until},
-    ]
-    return "\n".join(line for line in lines if line)
+    where = _("Decide here until %(when)s; the link works once:")
+    if action.kind == ActionKind.QUESTION:
+        where = _("Answer here until %(when)s; the link works once:")
+    first, *others = _asked(action)
+    lines = [f"{action.agent.name}: {first}", *others, where % {"when": until}]
+    return "\n".join(lines)
+
+
+def _asked(action: PendingAction) -> list[str]:
+    """Return what is asked and why, without what another line says too."""
+    form = action.form or {}
+    more = str(form.get("fallback_text") or form.get("description") or "")
+    said = dict.fromkeys([title_of(action), action.reason, more])
+    return [one for one in said if one and not any(one in x for x in said if x != one)]
 
 
 __all__ = ["LinkError", "ask_elsewhere", "link_of", "read_link", "with_link"]

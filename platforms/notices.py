@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
+from langbot.core.audit_words import address_of
 from langbot.core.notices import NoticeKind
 from langbot.core.notifications import Found, Kind, register
 from platforms.models import Bot
@@ -33,7 +33,8 @@ def broken_bots() -> Iterator[Found]:
     """Yield each bot whose platform reports a problem: told of once a day."""
     today = datetime.now(UTC).date().isoformat()
     for bot in _broken().only("public_id", "workspace_id", "name", "last_error"):
-        context = {"bot": bot.name, "error": bot.last_error[:100], "path": _page(bot)}
+        path = address_of("langbot_platforms.bot", bot.pk)
+        context = {"bot": bot.name, "error": bot.last_error[:100], "path": path}
         yield Found(bot.workspace_id, f"{bot.public_id}:{today}", context)
 
 
@@ -43,13 +44,6 @@ def _broken() -> QuerySet[Bot]:
 
 def _is_broken(key: str) -> bool:
     return _broken().filter(public_id=UUID(key.partition(":")[0])).exists()
-
-
-def _page(bot: Bot) -> str:
-    try:
-        return reverse("admin:langbot_platforms_bot_change", args=[bot.pk])
-    except NoReverseMatch:
-        return ""
 
 
 __all__ = ["broken_bots", "register_notices"]

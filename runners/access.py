@@ -36,7 +36,9 @@ class Access(BaseModel):
     permissions: dict[str, list[str]] = {}
     capabilities: dict[str, bool] = {}
     models: dict[str, list[str]] = {}
+    windows: dict[str, int] = {}  # tokens a model takes at once, where that is known
     tools: dict[str, list[str]] = {}
+    requires: dict[str, str] = {}  # tools, and which one has to be called before
     knowledge_bases: dict[str, list[str]] = {}
     sources: dict[str, dict[str, str]] = {}  # whose a tool or a knowledge base is
     state_scopes: list[str] = []
@@ -91,7 +93,9 @@ def compute_access(
         permissions=runner.permissions,
         capabilities=runner.capabilities,
         models={model["model_id"]: model["operations"] for model in models},
+        windows=_windows(models),
         tools=_operations(tools),
+        requires={name: one.requires for name, one in tools.items() if one.requires},
         knowledge_bases=_operations(bases),
         sources={"tools": _sources(tools), "knowledge_bases": _sources(bases)},
         state_scopes=list(state.scopes) if state.enabled else [],
@@ -115,7 +119,7 @@ def _wanted(
     schema, config = runner.config_schema, agent.runner_config
     wanted = _Wanted(
         resources,
-        models=[*resources.models, *selected_models(schema, config)],
+        models=[*selected_models(schema, config), *resources.models],
         bases=[*resources.knowledge_bases],
     )
     if knowledge_engines:
@@ -200,6 +204,11 @@ def _models(
         if operations:  # an empty list would mean all of them to the SDK (wire 5.2)
             models.append({**model, "operations": operations})
     return models
+
+
+def _windows(models: list[dict[str, Any]]) -> dict[str, int]:
+    found = {model["model_id"]: model["context_window_tokens"] for model in models}
+    return {name: window for name, window in found.items() if window}
 
 
 def _operations(grants: Grants) -> dict[str, list[str]]:

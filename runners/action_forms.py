@@ -194,6 +194,12 @@ def title_of(action: PendingAction) -> str:
     return _("May the agent use %(tool)s?") % {"tool": action.tool_name}
 
 
+def reason_of(action: PendingAction) -> str:
+    """Return why it is asked; empty where the title says so already."""
+    reason = str(action.reason or "")
+    return "" if reason == title_of(action) else reason
+
+
 def unmasked(given: Any, stored: Any) -> Any:
     """Return edited arguments with what was masked on the page put back."""
     if given == REDACTED:
@@ -259,6 +265,7 @@ __all__ = [
     "add_error",
     "form_for",
     "read_decision",
+    "reason_of",
     "refusal_text",
     "resolution_text",
     "title_of",

@@ -8,11 +8,11 @@ paused run, the next one that looks (`runners.engine.carrying_out`).
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from langbot.core.audit import record_act
 from langbot.core.models import Workspace
@@ -39,6 +39,8 @@ from runners.signals import tell_action_resolved
 from runners.wakes import wake_actions
 
 _DECIDED = frozenset(STATUS_OF.values())
+_TOGETHER = 500  # that one sweep ends
+_PAUSE_SETTLES = timedelta(seconds=10)
 
 
 def open_actions(workspaces: Iterable[Workspace | int]) -> QuerySet[PendingAction]:
@@ -53,10 +55,12 @@ def resolve_action(
 
     Raises PendingAction.DoesNotExist, ActionResolvedError, ActionExpiredError and
     DecisionInvalidError; for a question also an AdmissionError when its conversation
-    takes no more. Nothing was written then. Call it outside a transaction.
+    takes no more. Nothing was decided then. Call it outside a transaction.
     """
     rows = PendingAction.objects.select_related("workspace", "conversation", "agent")
     action = rows.get(public_id=action_id)
+    if action.status == ActionStatus.OPEN and not action.is_open:
+        _expire(action)  # whoever finds it too late (LH-05)
     _check_open(action)
     check_decision(action, decision, decider)
     with transaction.atomic():
@@ -147,20 +151,40 @@ def revoke_grant(grant: ToolGrant, author: str) -> bool:
 def expire_actions() -> int:
     """Close what nobody decided in time; a run that waited for it ends, visibly.
 
-    It ends as `cancelled`, code `approval_expired` (C-05, LH-07). Returns how many
-    were closed.
+    It ends as `cancelled`, code `approval_expired` (C-05, LH-07), and so does a paused
+    run that nothing is open or under way for: nobody could let it go on (LH-05).
+    Returns how many actions were closed.
     """
     late = PendingAction.objects.filter(
         status=ActionStatus.OPEN, expires_at__lte=datetime.now(UTC)
     )
-    closed = 0
-    for action in late.select_related("run").order_by("expires_at")[:500]:
-        one = PendingAction.objects.filter(pk=action.pk, status=ActionStatus.OPEN)
-        won = one.update(status=ActionStatus.EXPIRED, settled_at=datetime.now(UTC))
-        closed += won
-        if won and action.parked and action.run is not None:
-            _end_expired(action.run)
+    closed = sum(map(_expire, late.order_by("expires_at")[:_TOGETHER]))
+    for run in _waiting_for_nothing()[:_TOGETHER]:
+        _end_expired(run)
     return closed
+
+
+def _expire(action: PendingAction) -> bool:
+    """Close this action and end its run, both or neither; False for a lost race."""
+    with transaction.atomic():
+        lock_place(action)
+        one = PendingAction.objects.filter(
+            pk=action.pk, status=ActionStatus.OPEN, expires_at__lte=datetime.now(UTC)
+        )
+        won = one.update(status=ActionStatus.EXPIRED, settled_at=datetime.now(UTC))
+        run = _run_of(action) if won and action.parked else None
+        if run is not None:
+            _end_expired(run)
+    return bool(won)
+
+
+def _waiting_for_nothing() -> QuerySet[AgentRun]:
+    asked = PendingAction.objects.filter(
+        run=OuterRef("pk"), kind=ActionKind.APPROVAL, settled_at=None
+    )
+    before = datetime.now(UTC) - _PAUSE_SETTLES
+    runs = AgentRun.objects.paused().filter(last_active_at__lt=before)
+    return runs.exclude(Exists(asked)).defer("snapshot").order_by("pk")
 
 
 def _end_expired(run: AgentRun) -> None:

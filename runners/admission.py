@@ -4,10 +4,8 @@ Idle or busy is decided under the conversation's lock, in one transaction that
 writes the event, its transcript row and its run or queue entry together.
 """
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField
@@ -18,7 +16,6 @@ from agents.matching import AmbiguousBindingError, Candidate, resolve
 from agents.models import Agent, AgentBinding
 from agents.policies import expire_seconds
 from artifacts.inputs import register_inputs
-from langbot.core.models import Workspace
 from langbot.lib.conf import limits
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedInsert, PreparedQuery
@@ -33,6 +30,7 @@ from runners.errors import (
     NotSteerableError,
 )
 from runners.follow_ups import count_follow_up
+from runners.incoming import BotRef, Incoming, with_stored_files
 from runners.ledger.turns import Turn, open_turn, title_of
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
 from runners.resets import begin_anew, is_expired
@@ -44,43 +42,6 @@ MESSAGE = "message.received"
 
 # The agent that answers with its binding, or why nobody does.
 Answerer = tuple[Agent | None, AgentBinding | None, str]
-
-
-@dataclass(frozen=True, slots=True)
-class BotRef:
-    """A bot as the ledger names it."""
-
-    public_id: UUID
-    slug: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A normalised event (LB-02). `source` is set by the server, never the sender."""
-
-    workspace: Workspace
-    source: str
-    event_id: str
-    type: str
-    trigger_source: str
-    time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    bot: BotRef | None = None
-    agent: Agent | None = None
-    conversation: Conversation | None = None
-    external_conversation: str = ""
-    thread: str = ""
-    actor: dict[str, Any] = field(default_factory=dict)
-    subject: dict[str, Any] | None = None
-    input: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    delivery: dict[str, Any] = field(default_factory=dict)
-    raw_ref: dict[str, Any] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    source_event_type: str = ""
-    dry_run: bool = False
-    is_first: bool = False  # its id was made here just now: nobody can have sent it
-    is_internal: bool = False  # said by code of ours: no rate of follow-ups (AG-08)
-    steers: AgentRun | None = None  # the one run that it is meant for
 
 
 @dataclass(slots=True)
@@ -116,7 +77,7 @@ def admit(incoming: Incoming) -> Admitted:
     answerer = _responsible(incoming)
     _check_budget(incoming, answerer[0])
     try:
-        return _admit_counted(incoming, answerer)
+        return _admit_counted(with_stored_files(incoming), answerer)
     except IntegrityError:
         known = _known(incoming)  # another copy of the event won the race
         if known is None:
@@ -128,7 +89,8 @@ def _check_budget(incoming: Incoming, agent: Agent | None) -> None:
     """Raise BudgetUsedUpError; what nobody answers costs nothing."""
     if agent is not None:
         bot_id = incoming.bot.public_id if incoming.bot else None
-        check_admission(incoming.workspace.pk, agent.pk, bot_id, incoming.actor)
+        place = incoming.workspace.pk, agent.pk, bot_id
+        check_admission(*place, incoming.actor, incoming.person)
 
 
 def _says_nothing(incoming: Incoming) -> bool:
@@ -371,7 +333,8 @@ def _log_event(
     outcome: EventOutcome,
     reason: str = "",
 ) -> EventLog:
-    given = register_inputs(incoming.workspace, conversation, incoming.input)
+    assert incoming.files is not None  # noqa: S101  `admit` has stored them
+    given = register_inputs(conversation, incoming.files)
     event = EventLog(
         workspace=incoming.workspace,
         source=incoming.source,
@@ -396,3 +359,6 @@ def _log_event(
     )
     _insert_events([event])
     return event
+
+
+__all__ = ["MESSAGE", "Admitted", "BotRef", "Incoming", "admit", "conversation_key"]

@@ -17,11 +17,10 @@ class RunnersConfig(AppConfig):
         from runners.engine import sweeps
         from runners.engine.adoption import finish_stuck_cancels
         from runners.ledger.children import stop_orphans
-        from runners.ledger.claims import prune_nodes
         from runners.ledger.costs import sweep_lost_calls
         from runners.notices import register_notices
         from runners.retention import register_ledger
-        from runners.runtimes import leases, registry
+        from runners.runtimes import leases
 
         register_notices()
         sweeps.register("mail", seconds=10.0, function=mailing.sweep)
@@ -34,12 +33,4 @@ class RunnersConfig(AppConfig):
         sweeps.register("audit-seals", seconds=60.0, function=audit_chain.seal_all)
         sweeps.register("retention", seconds=3600.0, function=retention.sweep)
         register_ledger()
-        retention.register("worker nodes", prune_nodes, "langbot_runners.WorkerNode")
         sealed.register("langbot_runners.AgentRun", "snapshot", "$secret")
-        retention.register(
-            "remote runtimes", registry.purge_gone, "langbot_runners.RemoteRuntime"
-        )
-        retention.keep(
-            "people give and take them; one of a conversation goes with it",
-            "langbot_runners.ToolGrant",
-        )

@@ -16,10 +16,11 @@ from runners.admission import Admitted, Incoming, admit
 from runners.busy import is_busy, live_of
 from runners.choices import Role
 from runners.errors import AgentUnavailableError, ConversationBusyError, NoReplyError
+from runners.incoming import with_stored_files
 from runners.models import AgentRun, Conversation, EventLog, TranscriptItem
 from runners.resets import MARKER
 from runners.retries import begin_attempt
-from runners.spending import check_admission
+from runners.spending import check_admission, person_behind
 
 __all__ = ["find_item", "regenerate", "say_after"]
 
@@ -43,7 +44,8 @@ def regenerate(item: TranscriptItem, actor: str) -> Admitted:
         question, run = _answered(conversation, item)
         if not run.agent.enabled or run.agent.archived_at is not None:
             raise AgentUnavailableError(_("The agent is disabled."))
-        check_admission(run.workspace_id, run.agent_id, run.bot_id, run.event.actor)
+        place = run.workspace_id, run.agent_id, run.bot_id
+        check_admission(*place, run.event.actor, person_behind(run.pk))
         replaced = _replace_after(conversation, question.seq)
         attempt = begin_attempt(run)
         after = {"run": str(attempt.public_id), "replaced": replaced}
@@ -59,6 +61,7 @@ def say_after(item: TranscriptItem, incoming: Incoming) -> Admitted:
     """
     if _was_admitted(incoming) or not _is_followed(item):
         return admit(incoming)
+    incoming = with_stored_files(incoming)
     with transaction.atomic():
         conversation = _lock_idle(item)
         if not _was_admitted(incoming):

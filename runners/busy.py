@@ -33,6 +33,7 @@ _MODES = {
     MultitaskStrategy.ROLLBACK: QueueMode.ROLLBACK,
 }
 _FILES = ("contents", "attachments")
+_TOOL_ROWS = ("tool_call", "tool_result")  # nobody has spoken by these
 _BLOCK_ROWS = 50  # of what was said last, in search of the same words
 
 live_of = PreparedQuery(
@@ -165,9 +166,10 @@ def _said_last(conversation: Conversation) -> list[EventLog]:
         return found
     rows = TranscriptItem.objects.current().filter(conversation=conversation)
     for row in rows.select_related("event").order_by("-seq")[:_BLOCK_ROWS]:
-        if row.role != Role.USER or row.run_id != live.pk:
+        is_said = row.role == Role.USER
+        if row.run_id != live.pk or not (is_said or row.item_type in _TOOL_ROWS):
             break
-        if row.event is not None:
+        if is_said and row.event is not None:
             found.append(row.event)
     return found
 

@@ -7,7 +7,6 @@ from typing import Any, Final, Literal
 from django.utils.translation import gettext as _
 
 from agents.resources.tools import find_tools
-from langbot.core.models import Workspace
 from runners.choices import ActionKind, ActionStatus
 from runners.models import PendingAction
 from runners.platform_tools import (
@@ -98,7 +97,7 @@ class ActionResolvedError(ActionError):
         super().__init__(
             _("%(who)s has decided already: %(what)s.")
             % {
-                "who": action.decided_by_name or _("Nobody"),
+                "who": action.decided_by_name or _("Somebody"),
                 "what": action.get_status_display(),
             }
         )
@@ -171,12 +170,8 @@ def schema_of(action: PendingAction) -> Mapping[str, Any]:
         return reply_tool().parameters
     if name.startswith(PLATFORM_PREFIX):
         return platform_tool(name).parameters
-    found = find_tools(_workspace(action).pk, [name])
+    found = find_tools(action.workspace_id, [name])
     return found[0][1].parameters if found else {}
-
-
-def _workspace(action: PendingAction) -> Workspace:
-    return action.workspace
 
 
 def _check_values(action: PendingAction, values: dict[str, Any] | None) -> None:

@@ -93,7 +93,9 @@ class NotSteerableError(AdmissionError):
     code = "not_steerable"
 
     def __init__(self) -> None:
-        super().__init__(_("The run takes no messages up while it works."))
+        super().__init__(
+            _("The run has ended or is being stopped, or its runner takes nothing up.")
+        )
 
 
 class NoReplyError(AdmissionError):

@@ -28,6 +28,7 @@ class Grant(BaseModel):
     source: str
     operations: list[str]
     resource: dict[str, Any]
+    requires: str = ""  # a tool that has to be called before
 
 
 def grant_tools(
@@ -44,11 +45,13 @@ def grant_tools(
     `calls_tools` is the runner's capability. What the host has goes before what a
     client has under the same name. A reply in the run's own conversation is
     no tool that a policy has to name: its agent was bound to answer there.
+    The order is the policy's; what only this run has comes last, so that what models
+    are told begins with the same bytes in all runs of an agent (AG-92).
     """
     operations = [one for one in TOOL_OPERATIONS if one in permitted]
     if not operations:
         return {}
-    tools = [(CLIENT, tool) for tool in of_client if calls_tools]
+    tools: list[tuple[str, Tool]] = []
     if replies and "call" in operations:
         tools.append((HOST, reply_tool()))
     wanted = [name for name in dict.fromkeys(names) if name != REPLY_TOOL]
@@ -58,6 +61,10 @@ def grant_tools(
     if others:
         found = find_tools(workspace_id, others)
         tools += [(provider.key, tool) for provider, tool in found]
+    known = {tool.name for _source, tool in tools}
+    tools += [
+        (CLIENT, one) for one in of_client if calls_tools and one.name not in known
+    ]
     return {tool.name: _tool(source, tool, operations) for source, tool in tools}
 
 
@@ -89,6 +96,7 @@ def _tool(source: str, tool: Tool, operations: list[str]) -> Grant:
     return Grant(
         source=source,
         operations=operations,
+        requires=tool.requires_tool,
         resource={
             "tool_name": tool.name,
             "tool_type": tool.type,

@@ -17,7 +17,7 @@ from django.db.models import BigIntegerField, QuerySet, TextField, UUIDField
 from django.db.models.functions import Cast, Length
 
 from langbot.lib.prepared import PreparedQuery
-from runners.choices import TERMINAL, EventType
+from runners.choices import TERMINAL
 from runners.ledger.fence import live_document
 from runners.ledger.turns import queued_event
 from runners.live_hub import LiveEvent, Subscription, db, hub
@@ -36,8 +36,8 @@ async def follow(
     """Yield the run's events after `after`; None every 15 s without any.
 
     Ends after the terminal event. Ends before it, too, for a subscriber that stayed
-    slow for 5 s (AG-51): it may follow again from its last `seq`. An unknown run
-    yields nothing.
+    slow for 5 s (AG-51) or was sent away (AG-55): it may follow again from its last
+    `seq`. An unknown run yields nothing.
     """
     async with aclosing(follow_batches(run_id, after)) as batches:
         async for batch in batches:
@@ -70,7 +70,8 @@ async def _follow_all(
                 return
             position = page[-1].seq
             yield page
-    async with aclosing(_follow_live(run_id, first.run_key, position)) as batches:
+    live = _follow_live(run_id, first.run_key, position, first.cuts)
+    async with aclosing(live) as batches:
         async for batch in batches:
             yield batch
 
@@ -92,9 +93,9 @@ async def follow_live(
 
 
 async def _follow_live(
-    run_id: UUID, run_key: int, position: int
+    run_id: UUID, run_key: int, position: int, cuts: int = 0
 ) -> AsyncGenerator[list[LiveEvent], None]:
-    subscription = hub().subscribe(run_id, run_key, position)
+    subscription = hub().subscribe(run_id, run_key, position, cuts)
     try:
         live = _live(run_id, subscription, position)
         async with aclosing(live) as batches:
@@ -181,13 +182,14 @@ class Page:
     events: list[LiveEvent]
     is_last: bool
     is_end: bool
+    cuts: int = 0  # the run's `stream_cuts`
 
 
 _position_of = PreparedQuery(
     lambda run_id: (
         AgentRun.objects.filter(public_id=run_id)
         .order_by()
-        .values_list("pk", "status", "last_seq")
+        .values_list("pk", "status", "last_seq", "stream_cuts")
     ),
     UUIDField(),
 )
@@ -213,7 +215,7 @@ def read_page(run_id: UUID, after: int) -> Page:
     found = _position_of.first(run_id)
     if found is None:
         return Page(None, [], is_last=True, is_end=True)
-    run_key, status, last_seq = found
+    run_key, status, last_seq, cuts = found
     if last_seq - after <= _FEW:
         rows = _few_events(run_key, after)
     else:
@@ -221,7 +223,8 @@ def read_page(run_id: UUID, after: int) -> Page:
         rows = list(later.filter(seq__lte=_page_end(later)).values_list(*_COLUMNS))
     events = [event_of(run_id, *row) for row in rows]
     is_last = (events[-1].seq if events else after) >= last_seq
-    return Page(run_key, events, is_last, is_end=is_last and status in TERMINAL)
+    is_end = is_last and status in TERMINAL
+    return Page(run_key, events, is_last, is_end, cuts)
 
 
 def _page_end(rows: QuerySet[RunEvent]) -> int:
@@ -248,11 +251,6 @@ def event_of(
     """Return a ledger row as streams carry it (contract, SSE)."""
     document = live_document(run_id, seq, kind, data, created_at)
     return LiveEvent(seq, document, json.dumps(document, ensure_ascii=False))
-
-
-def is_hidden(row: RunEvent) -> bool:
-    """Whether the agent's policy keeps this from who only follows (AG-61)."""
-    return row.type == EventType.REASONING_DELTA and "hidden" in row.data
 
 
 def document_of(run_id: UUID, row: RunEvent) -> dict[str, Any]:

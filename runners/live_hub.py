@@ -45,18 +45,21 @@ class LiveEvent:
 
     @property
     def is_hidden(self) -> bool:
-        """Whether the agent's policy keeps this from who only follows (AG-61)."""
-        return (
-            self.document["type"] == EventType.REASONING_DELTA
-            and "hidden" in self.document["data"]
-        )
+        """Whether who only follows is not shown this."""
+        return is_hidden(self.document["type"], self.document["data"])
+
+
+def is_hidden(event_type: str, data: dict[str, Any]) -> bool:
+    """Whether the agent's policy keeps an event from who only follows (AG-61)."""
+    return event_type == EventType.REASONING_DELTA and "hidden" in data
 
 
 class Subscription:
     """One subscriber's buffer. Filled and emptied on the same loop."""
 
-    def __init__(self, *, behind: bool) -> None:
+    def __init__(self, *, behind: bool, cuts: int = 0) -> None:
         self.behind = behind  # the ledger holds what this buffer does not
+        self.cuts = cuts  # how often listeners had been sent away when it began
         self.is_dropped = False
         self._events: deque[LiveEvent] = deque()
         self._characters = 0
@@ -89,9 +92,13 @@ class Subscription:
             self._full_since is not None
             and time.monotonic() - self._full_since > SLOW_SECONDS
         ):
-            self.is_dropped = True
-            self._events.clear()
-            self._ready.set()
+            self.drop()
+
+    def drop(self) -> None:
+        """End the subscription; it may be begun again from its last `seq`."""
+        self.is_dropped = True
+        self._events.clear()
+        self._ready.set()
 
     def fall_behind(self) -> None:
         """Make the subscriber read the ledger."""
@@ -100,6 +107,8 @@ class Subscription:
 
     async def wait(self, seconds: float) -> bool:
         """Wait until there is something to do; False when the time is up."""
+        if self._ready.is_set():
+            return True
         try:
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
@@ -134,10 +143,15 @@ class Hub:
         self._topics: dict[UUID, _Topic] = {}
         self._poll_task: asyncio.Task[None] | None = None
 
-    def subscribe(self, run_id: UUID, run_key: int, position: int) -> Subscription:
-        """Deliver what follows `position`; the caller unsubscribes."""
+    def subscribe(
+        self, run_id: UUID, run_key: int, position: int, cuts: int = 0
+    ) -> Subscription:
+        """Deliver what follows `position`; the caller unsubscribes.
+
+        `cuts` is the run's `stream_cuts` when the caller looked; a later one ends it.
+        """
         topic = self._topics.get(run_id)
-        subscription = Subscription(behind=topic is not None)
+        subscription = Subscription(behind=topic is not None, cuts=cuts)
         if topic is None:
             topic = self._topics[run_id] = _Topic(run_key, position)
             self._reader.watch(
@@ -201,8 +215,15 @@ class Hub:
             except DATABASE_FAILURES as error:
                 logger.warning("live streams cannot poll: %s", type(error).__name__)
                 continue
-            for run_key, (last_seq, status) in positions.items():
+            for run_key, (last_seq, status, cuts) in positions.items():
                 _notice(topics[run_key], last_seq, ended=status in TERMINAL)
+                _send_away(topics[run_key], cuts)
+
+
+def _send_away(topic: _Topic, cuts: int) -> None:
+    for subscription in topic.subscriptions:
+        if subscription.cuts < cuts:
+            subscription.drop()
 
 
 def _notice(topic: _Topic, last_seq: int, *, ended: bool) -> None:
@@ -214,12 +235,10 @@ def _notice(topic: _Topic, last_seq: int, *, ended: bool) -> None:
             subscription.fall_behind()
 
 
-def _positions(run_keys: list[int]) -> dict[int, tuple[int, str]]:
+def _positions(run_keys: list[int]) -> dict[int, tuple[int, str, int]]:
     rows = AgentRun.objects.filter(pk__in=run_keys).order_by()
-    return {
-        pk: (last_seq, status)
-        for pk, last_seq, status in rows.values_list("pk", "last_seq", "status")
-    }
+    columns = ("pk", "last_seq", "status", "stream_cuts")
+    return {pk: tuple(rest) for pk, *rest in rows.values_list(*columns)}
 
 
 def _parse(entry: Entry) -> LiveEvent | None:

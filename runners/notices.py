@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
+from langbot.core.audit_words import address_of
 from langbot.core.notices import NoticeKind
 from langbot.core.notifications import Found, Kind, register
 from langbot.core.permissions import RESOLVE_ACTION
@@ -17,6 +17,9 @@ from runners.models import Delivery, PendingAction
 ANSWERED_SECONDS = 30.0  # what is decided in the chat at once needs no mail
 _LOOKED_BACK = timedelta(days=1)
 _MOST = 200  # rows of a kind that one look tells of
+_LOST = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)
+_ACTION = ("public_id", "workspace_id", "tool_name", "form", "agent__name")
+_DELIVERY = ("public_id", "workspace_id", "target", "run__agent__name")
 
 
 def register_notices() -> None:
@@ -54,7 +57,7 @@ def waiting_actions() -> Iterator[Found]:
 def lost_deliveries() -> Iterator[Found]:
     """Yield the replies of the last day that did not arrive, or perhaps did not."""
     since = datetime.now(UTC) - _LOOKED_BACK
-    for status in (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN):
+    for status in _LOST:
         rows = Delivery.objects.filter(status=Literal(status), created_at__gt=since)
         rows = rows.select_related("run__agent").order_by("-pk")
         for one in rows.only(*_DELIVERY)[:_MOST]:
@@ -63,26 +66,16 @@ def lost_deliveries() -> Iterator[Found]:
             yield Found(one.workspace_id, str(one.public_id), context)
 
 
-_ACTION = ("public_id", "workspace_id", "tool_name", "form", "agent__name")
-_DELIVERY = ("public_id", "workspace_id", "target", "run__agent__name")
-
-
 def _is_open(key: str) -> bool:
     return PendingAction.objects.open().filter(public_id=UUID(key)).exists()
 
 
 def _is_lost(key: str) -> bool:
-    lost = (DeliveryStatus.FAILED, DeliveryStatus.UNCERTAIN)
-    return Delivery.objects.filter(public_id=UUID(key), status__in=lost).exists()
+    return Delivery.objects.filter(public_id=UUID(key), status__in=_LOST).exists()
 
 
 def _page(row: PendingAction | Delivery) -> str:
-    meta = row._meta
-    name = f"admin:{meta.app_label}_{meta.model_name}_change"
-    try:
-        return reverse(name, args=[row.pk])
-    except NoReverseMatch:
-        return ""
+    return address_of(row._meta.label_lower, row.pk)
 
 
 __all__ = ["lost_deliveries", "register_notices", "waiting_actions"]

@@ -21,21 +21,13 @@ from langbot.core.access import DEFAULT_WORKSPACE, actor_of_user
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
 from langbot.lib.text import storable
-from runners.admission import BotRef, Incoming, admit
+from runners.admission import MESSAGE, BotRef, Incoming, admit
 from runners.answers import answer_for, find_message, reply_of, run_of, wait_for_reply
+from runners.api_surface import DELIVERY, TRIGGER
 from runners.choices import QueuedStatus
 from runners.errors import AdmissionError
 from runners.models import AgentRun, Conversation
 
-MESSAGE = "message.received"
-_TRIGGER = "api"  # C-19
-_DELIVERY = {
-    "surface": "api",
-    "automatic_reply": True,
-    "supports_streaming": True,
-    "supports_edit": False,
-    "supports_reaction": False,
-}
 _JSON = ("input", "data", "delivery", "metadata")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds between two looks
 
@@ -146,7 +138,7 @@ def wait_for_run(run: Accepted | UUID, timeout: float = 60.0) -> RunResult:
             raise TransactionManagementError(message)
         left = deadline - time.monotonic()
         if left <= 0:
-            raise _too_late(timeout)
+            raise _too_late(run, timeout)
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
     return result
@@ -180,9 +172,9 @@ async def await_for_run(run: Accepted | UUID, timeout: float = 60.0) -> RunResul
                 return RunResult(None, "cancelled")
             reply = await wait_for_reply({"run_id": str(run_id)}, timeout)
     except TimeoutError:
-        raise _too_late(timeout) from None
+        raise _too_late(run, timeout) from None
     if reply is None:
-        raise _too_late(timeout)
+        raise _too_late(run, timeout)
     return RunResult(run_id, **reply)
 
 
@@ -199,7 +191,7 @@ def _incoming(
         source=f"app:{event.get('source', 'python')}"[:100],
         event_id=event.get("event_id") or str(uuid7()),
         type=event_type,
-        trigger_source=_TRIGGER,
+        trigger_source=TRIGGER,
         agent=_agent(agent, workspace),
         bot=BotRef(bot.public_id, bot.slug) if bot is not None else None,
         conversation=row,
@@ -219,7 +211,7 @@ def _documents(event: EventArguments, key: str) -> dict[str, Any]:
         name: storable(dict(event.get(name, {})))  # type: ignore[call-overload]  # names of the TypedDict
         for name in _JSON
     }
-    given["delivery"] = {**_DELIVERY, **given["delivery"], "conversation": key}
+    given["delivery"] = {**DELIVERY, **given["delivery"], "conversation": key}
     if "time" in event:
         given["time"] = event["time"]
     return given
@@ -290,8 +282,9 @@ def _result(run: Accepted | UUID) -> RunResult | None:
     return RunResult(run_id, **reply) if reply is not None else None
 
 
-def _too_late(seconds: float) -> TimeoutError:
-    return TimeoutError(f"the run has not ended within {seconds:g} s")
+def _too_late(run: Accepted | UUID, seconds: float) -> TimeoutError:
+    named = run if isinstance(run, UUID) else run.run_id or run.message_id
+    return TimeoutError(f"run {named} has not ended within {seconds:g} s")
 
 
 __all__ = [

@@ -24,6 +24,7 @@ from runners.choices import (
     DeliveryStatus,
     QueuedStatus,
 )
+from runners.ledger.claims import prune_nodes
 from runners.models import (
     AgentRun,
     ClientCall,
@@ -34,11 +35,15 @@ from runners.models import (
     HostCallRefusal,
     PendingAction,
     QueuedMessage,
+    RemoteRuntime,
     RunEvent,
     RunMetadata,
     RunnerState,
+    ToolGrant,
     TranscriptItem,
+    WorkerNode,
 )
+from runners.runtimes.registry import purge_gone
 
 _TOGETHER = 100  # runs or conversations of one transaction: each has rows of its own
 _OPEN_DELIVERIES = (DeliveryStatus.PENDING, DeliveryStatus.SENDING)
@@ -215,3 +220,7 @@ def register_ledger() -> None:
     for order, (name, purge, models) in enumerate(steps, 10):
         retention.register(name, purge, *_labels(*models), order=order)
     retention.register("runner state", purge_states, *_labels(RunnerState))
+    retention.register("worker nodes", prune_nodes, *_labels(WorkerNode))
+    retention.register("remote runtimes", purge_gone, *_labels(RemoteRuntime))
+    reason = "people give and take them; one of a conversation goes with it"
+    retention.keep(reason, *_labels(ToolGrant))

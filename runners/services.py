@@ -1,12 +1,9 @@
 """What edges may do to runs."""
 
 from datetime import UTC, datetime
-from functools import partial
 
-from django.db import transaction
-
-from langbot.lib.redis import FAILURES, quick_client, worker_inbox
 from runners.choices import LIVE, RunStatus
+from runners.hints import hint_worker
 from runners.ledger.batches import Ending, end_run
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
@@ -14,7 +11,6 @@ from runners.runtimes.replies import said_so_far
 from runners.wakes import wake_deliveries, wake_runs
 
 NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
-_HINT_SECONDS = 60
 
 
 def request_cancel(run: AgentRun, reason: str) -> bool:
@@ -44,16 +40,5 @@ def ask_to_stop(run: AgentRun, reason: str) -> bool:
     ).update(cancel_requested_at=datetime.now(UTC), cancel_reason=reason[:200])
     run.refresh_from_db(fields=["status", "node"])
     if asked and run.node is not None:
-        transaction.on_commit(partial(_hint, run), robust=True)
+        hint_worker(run.node, "cancel", run.public_id)
     return bool(asked)
-
-
-def _hint(run: AgentRun) -> None:
-    key = worker_inbox(run.node)
-    try:
-        with quick_client().pipeline() as pipeline:
-            pipeline.xadd(key, {b"cancel": run.public_id.bytes}, maxlen=1000)
-            pipeline.expire(key, _HINT_SECONDS)
-            pipeline.execute()
-    except FAILURES:
-        return  # the worker finds the mark with its next heartbeat

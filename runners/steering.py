@@ -13,6 +13,7 @@ from typing import Any
 
 from langbot.lib.models import lock_rows
 from runners.choices import QueuedStatus
+from runners.ledger.finishing import tool_rows
 from runners.ledger.steering import may_reach
 from runners.ledger.turns import append_transcripts, user_item
 from runners.models import AgentRun, Conversation, QueuedMessage
@@ -36,10 +37,18 @@ def claim_messages(run_id: int, maximum: int) -> dict[str, Any]:
     QueuedMessage.objects.filter(pk__in=[message.pk for message in claimed]).update(
         status=QueuedStatus.INJECTED, run=run, ended_at=now
     )
-    items = [(conversation, user_item(message.event, run)) for message in claimed]
-    if items:
-        append_transcripts(items)
+    if claimed:
+        # Behind the answers of the tools that it was delivered with (AG-14).
+        said = [user_item(message.event, run) for message in claimed]
+        items = [*tool_rows(run), *said]
+        append_transcripts([(conversation, item) for item in items])
     return {"messages": [message.pk for message in claimed]}
+
+
+def anything_waits(conversation_id: int) -> bool:
+    """Whether a message waits in a conversation, for whomever."""
+    waiting = QueuedMessage.objects.waiting().filter(conversation=conversation_id)
+    return waiting.exists()
 
 
 def claimed_messages(keys: list[int]) -> list[QueuedMessage]:

@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from agents.models import Agent
 from agents.resources.tools import ToolCall, ToolError
+from langbot.lib.conf import DEEPEST_SUB_RUN
+from langbot.lib.ids import read_uuid
 from runners.admission import MESSAGE, Incoming, admit
 from runners.agent_tools import DEFAULT_WAIT
 from runners.answers import reply_of
 from runners.choices import ConversationKind, QueuedStatus, RunStatus
 from runners.errors import AdmissionError
-from runners.ledger.lineage import DEEPEST, SOURCE, asking_run
+from runners.ledger.lineage import SOURCE, asking_run
 from runners.ledger.turns import title_of
 from runners.models import (
     AgentRun,
@@ -33,6 +35,8 @@ from runners.models import (
 from runners.pending import cancel_message
 from runners.protocol.errors import ErrorCode
 from runners.services import request_cancel
+from runners.spending import person_behind
+from runners.tool_calls import tool_calls_of
 
 _SHOWN, _SHOWN_CHARACTERS = 5, 400  # AG-99
 _TRIGGER = "system"  # C-19
@@ -75,8 +79,8 @@ def start(call: ToolCall, slug: str, ask: Ask) -> UUID:
     that is not the caller's, and `conflict` where the agent does not take it now.
     """
     caller = _caller(call)
-    if caller.depth >= DEEPEST:
-        message = f"agents ask each other {DEEPEST} deep at most"
+    if caller.depth >= DEEPEST_SUB_RUN:
+        message = f"agents ask each other {DEEPEST_SUB_RUN} deep at most"
         details = {"agent": slug, "depth": caller.depth}
         raise ToolError(message, code=ErrorCode.TOO_DEEP, details=details)
     agent = Agent.objects.filter(
@@ -110,6 +114,8 @@ def describe(call: ToolCall, sub_run_id: UUID, *, progress: bool = False) -> Any
     if run is not None and run.is_terminal:
         reply = reply_of(run.public_id) or {}
         answer["response"] = reply.get("text", "")
+        answer["tool_calls"] = tool_calls_of(run.pk)
+        answer["tokens"] = (run.usage or {}).get("total_tokens")
         more = ("artifacts", "error")
         answer |= {name: reply[name] for name in more if name in reply}
     elif progress:
@@ -160,9 +166,8 @@ def _own(call: ToolCall, sub_run_id: str) -> EventLog:
 
 
 def _asked_by_a_run(call: ToolCall, sub_run_id: str) -> EventLog | None:
-    try:
-        public_id = UUID(sub_run_id)
-    except ValueError:
+    public_id = read_uuid(sub_run_id)
+    if public_id is None:
         return None
     return EventLog.objects.filter(
         workspace=call.workspace_id,
@@ -235,6 +240,7 @@ def _incoming(
         delivery=dict(_DELIVERY),
         dry_run=caller.dry_run or call.is_dry_run,
         is_internal=True,
+        person=person_behind(caller.pk),
     )
 
 

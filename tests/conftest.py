@@ -59,6 +59,12 @@ def chromium_path():
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings):
+    """Let a test look elsewhere while its transaction waits, as no worker may."""
+    connection.settings_dict["OPTIONS"].pop("options", None)
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """End what threads still have open before the test database is dropped."""
     yield

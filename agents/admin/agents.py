@@ -31,6 +31,7 @@ from agents.bindings import delete_binding, lock_places, save_binding
 from agents.forms import AgentForm
 from agents.models import Agent, AgentBinding, RunnerDescriptor
 from agents.registry.config_items import localized
+from agents.registry.models import UNUSABLE
 from agents.services import (
     archive_agent,
     is_used,
@@ -223,6 +224,17 @@ class AgentAdmin(
     def schema_of(self, choice: str) -> list[dict[str, Any]]:
         runner = RunnerDescriptor.objects.filter(runner_id=choice).first()
         return runner.config_schema if runner is not None else []
+
+    def empty_text(self, choice: str) -> Any:
+        usable = RunnerDescriptor.objects.exclude(UNUSABLE)
+        if choice or usable.exists():
+            return super().empty_text(choice)
+        return format_html(
+            '{} <a href="{}">{}</a>',
+            _("There is no runner yet: install a plugin that brings one."),
+            reverse("admin:langbot_agents_plugin_changelist"),
+            _("Plugins"),
+        )
 
     def stored_settings(self, obj: Any) -> dict[str, Any]:
         return mask_config(obj.runner_config)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -67,25 +66,28 @@ def _stay_in_workspace(form_field: Any) -> None:
     form_field.choices = kept
 
 
-class BindingInline(look.TabularInline):
+class BindingFields:
+    """What a page of bindings offers for where they hold."""
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        page: Any = super()  # an admin page or a table on one
+        field = page.formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "scope_ref":
+            _suggest_bots(request, field)
+        if db_field.name == "scope" and not request.user.is_superuser:
+            _stay_in_workspace(field)
+        return field
+
+
+class BindingInline(BindingFields, look.TabularInline):
     model = AgentBinding
     form = BindingForm
     formset = BindingFormSet
     fields = ["scope", "scope_ref", "event_pattern", "priority", "enabled", OPENED]
     extra = 0
     show_change_link = True
-
-    def formfield_for_dbfield(
-        self, db_field: Any, request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        field: forms.Field | None = super().formfield_for_dbfield(
-            db_field, request, **kwargs
-        )
-        if db_field.name == "scope_ref":
-            _suggest_bots(request, field)
-        if db_field.name == "scope" and not request.user.is_superuser:
-            _stay_in_workspace(field)
-        return field
 
 
 class BotFilter(admin.SimpleListFilter):
@@ -108,7 +110,7 @@ class BotFilter(admin.SimpleListFilter):
 
 
 @admin.register(AgentBinding)
-class AgentBindingAdmin(AskingAdmin, ConflictAdmin):
+class AgentBindingAdmin(BindingFields, AskingAdmin, ConflictAdmin):
     Media = PageMedia
     form = BindingPageForm
     list_display = ["agent", "place", "event_pattern", "priority", "enabled"]
@@ -165,18 +167,6 @@ class AgentBindingAdmin(AskingAdmin, ConflictAdmin):
     def place(self, binding: AgentBinding) -> str:
         name = binding.get_scope_display()
         return f"{name}: {binding.scope_ref}" if binding.scope_ref else name
-
-    def formfield_for_dbfield(
-        self, db_field: Any, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        field: forms.Field | None = super().formfield_for_dbfield(
-            db_field, request, **kwargs
-        )
-        if db_field.name == "scope_ref":
-            _suggest_bots(request, field)
-        if db_field.name == "scope" and not request.user.is_superuser:
-            _stay_in_workspace(field)
-        return field
 
     def lock_for_change(self, request: HttpRequest, pk: Any) -> None:
         owner = AgentBinding.objects.filter(pk=pk)

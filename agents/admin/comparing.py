@@ -20,6 +20,7 @@ from agents.config_secrets import mask_config
 from agents.forms import AgentForm
 from agents.models import POLICIES, Agent, AgentVersion
 from agents.registry.config_schema import form_fields, read_schema
+from agents.services import whole_content
 from langbot.core.audited_admin import AuditedAdmin
 from langbot.lib.forms import shown_value
 from langbot.lib.side_by_side import Line, side_by_side
@@ -93,7 +94,7 @@ def _differences(
     if left is None or right is None:
         return []
     reader = _Reader(agent)
-    before, after = reader.values(left.data), reader.values(right.data)
+    before, after = (reader.values(whole_content(one)) for one in (left, right))
     found = []
     for place in {**before, **after}:
         texts = [reader.text(place, side.get(place)) for side in (before, after)]

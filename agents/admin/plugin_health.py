@@ -12,6 +12,7 @@ from agents.choices import ConnectionStatus
 from agents.models import Agent, Plugin, PluginConnection, RunnerDescriptor
 from langbot.core.access import visible_rows
 from langbot.lib import admin as look
+from langbot.lib.counts import capped
 
 AGENTS = 500  # whose runs are counted
 
@@ -28,7 +29,7 @@ class Health:
     @property
     def shown_runs(self) -> str:
         """The number of runs, bounded."""
-        return str(self.runs) if self.runs <= MOST else f"{MOST}+"
+        return capped(self.runs, MOST)
 
 
 def healths(user: Any, plugins: Sequence[Plugin]) -> dict[int, Health]:

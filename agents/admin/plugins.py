@@ -41,7 +41,6 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
         "error",
     ]
     list_filter = ["enabled", "workspace"]
-    list_select_related = ["workspace", "package"]
     search_fields = ["name"]
     actions = [
         *("enable", "disable", "restart", "start", "stop", "renew_token", "remove")
@@ -58,7 +57,7 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
     dangerous = frozenset({"remove"})
     change_form_template = "admin/langbot_agents/plugin.html"
     fields = ("name", "version", "workspace", "enabled", "last_seen_at")
-    readonly_fields = ("name", "version", "workspace", "enabled", "last_seen_at")
+    readonly_fields = fields
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> Any:
         """Change nothing: what a person can do here are acts."""
@@ -90,9 +89,8 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
 
     def offers(self, row: Plugin) -> Any:
         yield "disable" if row.enabled else "enable"
-        packages = PackageProcess.objects.filter(plugin=row, is_removing=False)
-        package = packages.defer("secret").first()  # no page shows it
-        if package is not None:
+        package = _package_of(row)
+        if package is not None and not package.is_removing:
             yield from ("restart", "stop") if package.is_wanted else ("start",)
             yield from ("renew_token", "remove")
 
@@ -112,12 +110,6 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
 
     def _page(self, request: HttpRequest, plugin: Plugin) -> dict[str, Any]:
         health = healths(request.user, [plugin])[plugin.pk]
-        package = (
-            PackageProcess.objects.select_related("current")
-            .defer("secret")
-            .filter(plugin=plugin)
-            .first()
-        )
         return {
             "offers": self.offered(request, plugin),
             "health": health,
@@ -130,7 +122,7 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
                 }
                 for runner in health.runners
             ],
-            "package": package,
+            "package": _package_of(plugin),
             "versions": plugin.versions.all()[:VERSIONS],
             "ready": BuildStatus.READY,
             "may_manage": self.has_manage_permission(request),
@@ -198,6 +190,11 @@ class PluginAdmin(Acts, InstallingAdmin, AuditedAdmin):
         return HttpResponse(
             bytes(plugin.icon), content_type=plugin.icon_type, headers=headers
         )
+
+
+def _package_of(plugin: Plugin) -> PackageProcess | None:
+    rows = PackageProcess.objects.select_related("current").defer("secret")
+    return rows.filter(plugin=plugin).first()
 
 
 def _health(plugin: Any) -> Health:

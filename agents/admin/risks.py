@@ -25,17 +25,10 @@ class AcknowledgeForm(forms.Form):
 
     typed = forms.CharField(label=_("Type the words above"), max_length=500)
 
-    def __init__(self, phrase: str, data: Any = None) -> None:
+    def __init__(self, data: Any = None) -> None:
         super().__init__(data)
-        self.phrase = phrase
         self.fields["typed"].widget.attrs["autocomplete"] = "off"
         look.dress(self.fields.values())
-
-    def clean_typed(self) -> str:
-        typed: str = self.cleaned_data["typed"].strip()
-        if typed != self.phrase:
-            raise forms.ValidationError(_("The words differ from those above."))
-        return typed
 
 
 class RiskAdmin(AuditedAdmin):
@@ -57,13 +50,21 @@ class RiskAdmin(AuditedAdmin):
             raise PermissionDenied
         if request.POST.get("risk") in RunnerRisk.values:
             return self._set_risk(request, runner, request.POST["risk"])
-        typed = request.POST if request.method == "POST" else None
-        form = AcknowledgeForm(phrase_for(runner), typed)
-        if not form.is_valid():
-            return self._page(request, runner, form)
+        form = AcknowledgeForm(request.POST if request.method == "POST" else None)
+        if form.is_valid() and self._acknowledge(request, runner, form):
+            return self._back(runner)
+        return self._page(request, runner, form)
+
+    def _acknowledge(
+        self, request: HttpRequest, runner: RunnerDescriptor, form: AcknowledgeForm
+    ) -> bool:
         words = form.cleaned_data["typed"]
-        acknowledge_risk(runner, words, author=author_of(request))
-        return self._back(runner)
+        try:
+            acknowledge_risk(runner, words, author=author_of(request))
+        except ValidationError as error:
+            form.add_error("typed", error)
+            return False
+        return True
 
     def _set_risk(
         self, request: HttpRequest, runner: RunnerDescriptor, risk: str

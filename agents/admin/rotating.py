@@ -56,12 +56,13 @@ class RotatingAdmin(TokenAdmin):
         token = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_change_permission(request, token):
             raise PermissionDenied
-        package = PackageProcess.objects.filter(token=token).first()
-        if package is not None:
+        packages = PackageProcess.objects.filter(token=token)
+        plugin_id = packages.values_list("plugin", flat=True).first()
+        if plugin_id is not None:
             text = _("A package has this token: rotate it on the page of its plugin.")
             self.message_user(request, text, messages.WARNING)
             page = "admin:langbot_agents_plugin_change"
-            return HttpResponseRedirect(reverse(page, args=[package.plugin_id]))
+            return HttpResponseRedirect(reverse(page, args=[plugin_id]))
         form = RotationForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             return self._rotate(request, token, form.cleaned_data["grace"])

@@ -8,6 +8,7 @@ from django.db.models import Func, IntegerField, OuterRef, Subquery
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
+from langbot.lib.counts import capped
 from runners.models import AgentRun
 
 MOST = 1_000  # counted of each agent: about 0.1 ms by the index of its runs
@@ -45,7 +46,7 @@ class RunCounts:
 
     @admin.display(description=_("runs (up to 1000)"))
     def runs(self, agent: Any) -> str:
-        return str(agent.run_count) if agent.run_count <= MOST else f"{MOST}+"
+        return capped(agent.run_count, MOST)
 
 
 __all__ = ["MOST", "RunCounts", "run_counts"]

@@ -64,6 +64,7 @@ def _addresses(agent: Any) -> dict[str, str]:
             "cancel": reverse("langbot:run-cancel", kwargs={"id": _ANY}),
             "queued": reverse("langbot:queued-detail", kwargs={"id": _ANY}),
             "page": reverse("admin:langbot_runners_agentrun_by_id", args=[_ANY]),
+            "inbox": reverse("admin:langbot_runners_pendingaction_changelist"),
             "any": str(_ANY),
             "agent": str(agent.public_id),
         }
@@ -79,6 +80,9 @@ def _words(agent: Agent) -> dict[str, Any]:
         "sending": _("Sending…"),
         "waiting": _("Waits for the message before it…"),
         "running": _("The agent answers…"),
+        "busy": _("Please wait for the answer, or stop it."),
+        "decides": _("Waiting for a person to decide"),
+        "inbox": _("Inbox"),
         "waits": {reason: waiting_words(reason, agent.runner_id) for reason in WAITS},
         "refused": _("The host refused the message: %s"),
         "unreachable": _("The host cannot be reached."),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from agents.choices import CostSource, QuotaScope
+from agents.choices import QuotaScope
 from agents.models import Agent, ModelPrice, PersonTier, Quota, QuotaWindow, UsageRecord
 from agents.resources.tiers import change_tier
 from agents.resources.windows import (
@@ -19,6 +20,7 @@ from agents.resources.windows import (
     grant_extra_day,
     reset_window,
 )
+from langbot.core.access import actor_of_user
 from langbot.core.admin import author_of
 from langbot.core.conflicts import OPENED, ConflictAdmin, ConflictForm
 from langbot.lib import admin as look
@@ -28,6 +30,7 @@ from runners.admin.display import TimedList
 from runners.admin.exports import Column, Exports
 from runners.admin.filters import AgentFilter, ChoiceFilter, KindFilter
 from runners.models import AgentRun
+from runners.spending import person_of
 
 _COLUMNS = (
     Column("id", lambda row: str(row.public_id)),
@@ -116,7 +119,7 @@ class UsageRecordAdmin(Exports, look.RecordAdmin, TimedList):
 
     @admin.display(description=_("cost"))
     def cost(self, row: UsageRecord) -> str:
-        if row.cost_source == CostSource.MISSING:
+        if row.cost_missing:
             return look.badge(row.get_cost_source_display(), look.WARN)
         return dollars(row.cost_microdollars)
 
@@ -130,15 +133,11 @@ class UsageRecordAdmin(Exports, look.RecordAdmin, TimedList):
         return format_html('<a class="lb-record" href="{}">{}</a>', there, row.run_id)
 
 
-class _MoneyForm(ConflictForm):
-    """A quota, a price or a tier."""
-
-
 class PriceInline(look.TabularInline):
     """What the model costs from when on; a new price is a new line."""
 
     model = ModelPrice
-    form = _MoneyForm
+    form = ConflictForm
     fields = [
         *("valid_from", "input_microdollars", "output_microdollars"),
         *("cached_microdollars", "cache_write_microdollars"),
@@ -150,7 +149,7 @@ class PriceInline(look.TabularInline):
 
 @admin.register(Quota)
 class QuotaAdmin(ConflictAdmin):
-    form = _MoneyForm
+    form = ConflictForm
     list_display = ["__str__", "workspace", "whom", "limit", "enabled"]
     list_filter = ["scope", "window", "enabled", "workspace"]
     list_select_related = ["workspace", "agent"]
@@ -266,23 +265,17 @@ class QuotaWindowAdmin(look.RecordAdmin):
 
 def _people_named(text: str) -> list[str]:
     """Return what budgets call the people of this installation with an address."""
-    from django.contrib.auth import get_user_model
-
     users = get_user_model()
     field = users.get_email_field_name() if "@" in text else ""
     if not field:
         return []
     found = users._default_manager.filter(**{f"{field}__iexact": text})
-    return [f"api:user:{key}" for key in found.values_list("pk", flat=True)[:10]]
-
-
-class TierForm(ConflictForm):
-    """A person's tier; what waits follows from it."""
+    return [person_of(None, actor_of_user(user)) for user in found[:10]]
 
 
 @admin.register(PersonTier)
 class PersonTierAdmin(ConflictAdmin):
-    form = TierForm
+    form = ConflictForm
     list_display = ["person", "workspace", "tier", "pending_tier", "pending_at"]
     list_filter = ["tier", "workspace"]
     list_select_related = ["workspace"]

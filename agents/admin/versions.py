@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import AgentVersion
-from agents.services import restore_version
+from agents.services import restore_version, whole_content
 from langbot.core.admin import author_of
 from langbot.lib import admin as look
 
@@ -34,11 +34,8 @@ class AgentVersionAdmin(look.RecordAdmin):
         ).first()
         if before is None:
             return str(_("the first version"))
-        names = [
-            name
-            for name in {**before.data, **version.data}
-            if before.data.get(name) != version.data.get(name)
-        ]
+        old, new = whole_content(before), whole_content(version)
+        names = [name for name in new if old[name] != new[name]]
         return format_html("{}", ", ".join(names) or _("nothing"))
 
     def get_urls(self) -> Any:

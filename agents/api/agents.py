@@ -19,7 +19,7 @@ from agents.api.serializers import (
 )
 from agents.api.versions import VersionActions
 from agents.models import Agent, RunnerDescriptor
-from agents.services import clone_agent, remove_agent, unarchive_agent
+from agents.services import CONTENT, clone_agent, remove_agent, unarchive_agent
 from langbot.core.access import author_of
 from langbot.core.by_slug import BySlugViewSet
 from runners.api.answering import ANSWERS
@@ -130,16 +130,5 @@ class AgentViewSet(
 
 def _defaults() -> dict[str, Any]:
     fresh = Agent()
-    names = {
-        "description",
-        "enabled",
-        "runner_config",
-        "resource_policy",
-        "state_policy",
-        "delivery_policy",
-        "approval_policy",
-        "event_types",
-        "session_scope",
-        "multitask_strategy",
-    }
+    names = {*CONTENT, "runner_config"} - {"slug", "name", "runner_id"}
     return {name: getattr(fresh, name) for name in names}

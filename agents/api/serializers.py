@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from agents.choices import SessionScope
 from agents.config_secrets import mask_config
 from agents.models import Agent, AgentVersion
-from agents.services import RUNNER_ID, is_runner_known, save_agent
+from agents.services import RUNNER_ID, is_runner_known, save_agent, whole_content
 from langbot.core.access import author_of
 from langbot.core.fields import TextField
 from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
@@ -174,7 +174,7 @@ def shown_content(version: AgentVersion) -> dict[str, Any]:
     """Return a version's content as clients know it: `runner`, and no secrets."""
     data = {
         "runner" if name == "runner_id" else name: value
-        for name, value in version.data.items()
+        for name, value in whole_content(version).items()
     }
     if isinstance(data.get("runner_config"), dict):
         data["runner_config"] = mask_config(data["runner_config"])

@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,20 +14,23 @@ from agents.api.references import reference_to
 from agents.choices import Tier
 from agents.models import Agent, UsageRecord
 from agents.resources.budgets import shares_of
-from agents.resources.tiers import tier_of
+from agents.resources.tiers import TierRefusedError, change_own_tier, tier_of
+from agents.resources.usage import PERSON_LENGTH
 from agents.resources.usage_reports import (
     GROUPINGS,
     grouped,
     records_between,
     totals_of,
 )
-from langbot.core.access import actor_of
+from langbot.core.access import actor_of, author_of
 from langbot.core.parsing import check_not_blank
-from langbot.core.permissions import COST
-from langbot.core.rest import WorkspaceViewSet
+from langbot.core.periods import USAGE_DAYS
+from langbot.core.permissions import CHANGE_TIER, COST
+from langbot.core.rest import StrictSerializer, WorkspaceViewSet
+from runners.spending import person_of
 
 _USUAL: Final = timedelta(days=30)
-_LONGEST: Final = timedelta(days=400)  # as long as records are kept by default
+_LONGEST: Final = timedelta(days=USAGE_DAYS)  # as long as records are kept by default
 
 
 class UsageFilters(serializers.Serializer[Any]):
@@ -39,19 +43,19 @@ class UsageFilters(serializers.Serializer[Any]):
         required=False, max_length=100, help_text="An id or a slug."
     )
     model = serializers.UUIDField(required=False)
-    user = serializers.CharField(required=False, max_length=300)
+    user = serializers.CharField(required=False, max_length=PERSON_LENGTH)
     run = serializers.UUIDField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         until = attrs.setdefault("created_before", datetime.now(UTC))
-        since = attrs.setdefault("created_after", max_begin(until))
+        since = attrs.setdefault("created_after", _begin_of(until))
         if until - since > _LONGEST:
             message = _("Ask for 400 days at most.")
             raise serializers.ValidationError({"created_after": [message]})
         return attrs
 
 
-def max_begin(until: datetime) -> datetime:
+def _begin_of(until: datetime) -> datetime:
     """Return where a period begins that names only its end."""
     earliest = datetime.min.replace(tzinfo=UTC)
     return until - _USUAL if until - earliest > _USUAL else earliest
@@ -92,6 +96,17 @@ class OwnUsageSerializer(serializers.Serializer[Any]):
     tier = serializers.ChoiceField(Tier.choices)
     daily = ShareSerializer(allow_null=True)
     weekly = ShareSerializer(allow_null=True)
+
+
+class OwnTierSerializer(StrictSerializer):
+    tier = serializers.ChoiceField(Tier.choices)
+
+
+class ChangedTierSerializer(OwnTierSerializer):
+    """The tier that holds, and the lower one that waits: empty where none does."""
+
+    pending_tier = serializers.CharField()
+    pending_at = serializers.DateTimeField(allow_null=True)
 
 
 class UsageViewSet(WorkspaceViewSet[UsageRecord]):
@@ -139,7 +154,7 @@ class OwnUsageViewSet(WorkspaceViewSet[UsageRecord]):
 
     queryset = UsageRecord.objects.all()
     serializer_class = OwnUsageSerializer
-    rights: Final = {"GET": ()}
+    rights: Final = {"GET": (), "PATCH": ()}
 
     @extend_schema(responses=OwnUsageSerializer)
     def retrieve(self, request: Request) -> Response:
@@ -147,14 +162,44 @@ class OwnUsageViewSet(WorkspaceViewSet[UsageRecord]):
 
         A window without a limit is null.
         """
-        workspace = self.required_workspace().pk
-        person = f"api:{actor_of(request)['id']}"
+        workspace, person = self.required_workspace().pk, own_person(request)
         answer = {
             "tier": tier_of(workspace, person),
             **shares_of(workspace, person),
         }
         return Response(OwnUsageSerializer(answer).data)
 
+    @extend_schema(
+        request=OwnTierSerializer,
+        responses=ChangedTierSerializer,
+        operation_id="change_own_tier",
+    )
+    def partial_update(self, request: Request) -> Response:
+        """Ask for another tier: a lower one holds from Monday, one's own cancels that.
+
+        403 for the top tier, which is staff's to give and to take, and for a higher
+        one where the caller may not change tiers.
+        """
+        workspace, person = self.required_workspace().pk, own_person(request)
+        given = OwnTierSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        try:
+            row = change_own_tier(
+                workspace,
+                person,
+                given.validated_data["tier"],
+                author=author_of(request),
+                may_raise=request.user.has_perm(CHANGE_TIER),
+            )
+        except TierRefusedError as error:
+            raise PermissionDenied(str(error)) from None
+        return Response(ChangedTierSerializer(row).data)
+
+
+def own_person(request: Request) -> str:
+    """Return what budgets call the caller."""
+    return person_of(None, actor_of(request))
+
 
 TOTALS: Final[dict[str, Any]] = {"get": "totals"}
-OWN: Final[dict[str, Any]] = {"get": "retrieve"}
+OWN: Final[dict[str, Any]] = {"get": "retrieve", "patch": "partial_update"}

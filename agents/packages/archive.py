@@ -5,18 +5,19 @@ manifest. Unpacking checks all of it again and stops at the first byte too many.
 """
 
 import hashlib
-import lzma
 import re
 import stat
 import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 import yaml
 from django.utils.translation import gettext as _
+from packaging.requirements import InvalidRequirement, Requirement
 
 from agents.packages.guard_paths import PathRefusedError, member_path
 
@@ -29,9 +30,14 @@ MANIFEST: Final = "manifest.yaml"
 REQUIREMENTS: Final = "requirements.txt"
 _SLACK: Final = 64 * 1024  # small files may pack better than `RATIO`
 _CHUNK: Final = 64 * 1024
+# `zipfile` unpacks all others without a bound: 600 bytes of bzip2 fill a gigabyte.
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,48}[A-Za-z0-9])?")
 _MOST_REQUIREMENTS: Final = 200
+_REQUIREMENT_CHARACTERS: Final = 500
+# pip reads the file in the encoding that a comment names; we read UTF-8.
+_ENCODING = re.compile(r"coding[:=]\s*+(?!utf-?8(?![\w-]))", re.IGNORECASE)
 # The end of a zip: its signature, 8 counts and sizes, and up to 64 KiB of comment.
 _END: Final = struct.Struct("<4s4H2LH")
 _END_SIGNATURE: Final = b"PK\x05\x06"
@@ -43,7 +49,6 @@ _DIRECTORY_BYTES: Final = 2 * 1024 * 1024  # 46 bytes and a name for each member
 _DAMAGED: Final = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     RuntimeError,  # NotImplementedError is one
     ValueError,  # UnicodeDecodeError is one
     EOFError,
@@ -171,6 +176,9 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise PackageError(text % {"name": member.filename[:200]})
     if member.flag_bits & 0x1:
         raise PackageError(_("The archive is encrypted."))
+    if member.compress_type not in _METHODS:
+        text = _("%(name)s is packed in a way that this host does not take.")
+        raise PackageError(text % {"name": member.filename[:200]})
     if member.file_size > RATIO * member.compress_size + _SLACK:
         text = _("%(name)s is packed more tightly than any honest file.")
         raise PackageError(text % {"name": member.filename[:200]})
@@ -240,7 +248,10 @@ def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
 
 
 def _word(metadata: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
-    value = str(metadata.get(key, ""))
+    try:
+        value = str(metadata.get(key, ""))
+    except ValueError:  # a number of thousands of digits
+        value = ""
     if not pattern.fullmatch(value) or ".." in value:
         text = _("manifest.yaml: metadata.%(key)s is missing or has other characters.")
         raise PackageError(text % {"key": key})
@@ -251,11 +262,33 @@ def _check_requirements(archive: zipfile.ZipFile) -> None:
     """Refuse options of pip: they would choose the registry, or read files of ours."""
     if REQUIREMENTS not in archive.namelist():
         return
-    lines = [line.strip() for line in _read(archive, REQUIREMENTS).splitlines()]
-    wanted = [line for line in lines if line and not line.startswith("#")]
+    lines = _read(archive, REQUIREMENTS).removeprefix("\ufeff").splitlines()
+    if any(_names_encoding(line) for line in lines):
+        raise PackageError(_("%s is not UTF-8.") % REQUIREMENTS)
+    wanted = [words for words in map(_requirement, lines) if words]
     if len(wanted) > _MOST_REQUIREMENTS:
         raise PackageError(_("requirements.txt names more than 200 packages."))
-    for line in wanted:
-        if line.startswith(("-", ".", "/")) or "://" in line or line.endswith("\\"):
+    for words in wanted:
+        if not _is_of_registry(words):
             text = _("requirements.txt may only name packages of the registry: %s")
-            raise PackageError(text % line[:200])
+            raise PackageError(text % " ".join(words)[:200])
+
+
+def _names_encoding(line: str) -> bool:
+    return line.startswith("#") and _ENCODING.search(line) is not None
+
+
+def _requirement(line: str) -> list[str]:
+    """Return the words of a line as pip reads it: without its comment."""
+    return list(takewhile(lambda word: not word.startswith("#"), line.split()))
+
+
+def _is_of_registry(words: list[str]) -> bool:
+    """Whether pip asks the registry for it: no option, address, folder, variable."""
+    line = " ".join(words)
+    if len(line) > _REQUIREMENT_CHARACTERS or "$" in line:
+        return False
+    try:
+        return Requirement(line).url is None
+    except InvalidRequirement:
+        return False

@@ -53,7 +53,7 @@ class Builder:
             raise
         except Exception as error:  # one package must not stop the others
             logger.exception("the build of %s failed", self._version)
-            self._give_up(f"the host failed: {type(error).__name__}")
+            self._give_up(wording.HOST_FAILED % {"reason": type(error).__name__})
 
     def _step(self) -> None:
         if self._version is None:

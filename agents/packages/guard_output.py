@@ -1,11 +1,11 @@
 """What is kept of the output of a packaged plugin: redacted and bounded (LB-163)."""
 
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from langbot.lib.buckets import LocalBucket
 from langbot.lib.redaction import REDACTED
 
 LINE_BYTES: Final = 8 * 1024
@@ -45,15 +45,12 @@ class OutputGuard:
     """
 
     def __init__(
-        self,
-        sink: Callable[[str], None],
-        secrets: Iterable[str] = (),
-        clock: Callable[[], float] = time.monotonic,
+        self, sink: Callable[[str], None], secrets: Iterable[str] = ()
     ) -> None:
-        self._sink, self._secrets, self._clock = sink, tuple(secrets), clock
+        self._sink, self._secrets = sink, tuple(secrets)
         self._pending = b""
         self._is_skipping = False
-        self._room, self._at = float(BURST_BYTES), clock()
+        self._bucket = LocalBucket(BYTES_PER_SECOND, BURST_BYTES)
         self._dropped = 0
 
     def feed(self, data: bytes) -> None:
@@ -76,22 +73,13 @@ class OutputGuard:
     def _take(self, line: bytes) -> None:
         if not line.strip():
             return
-        if not self._has_room(len(line)):
+        if self._bucket.take(len(line)):
             self._dropped += 1
             return
         self._tell_dropped()
         if len(line) > LINE_BYTES:
             line = line[:LINE_BYTES] + _CUT
         self._sink(redact_text(line.decode(errors="replace").rstrip(), self._secrets))
-
-    def _has_room(self, size: int) -> bool:
-        now = self._clock()
-        earned = (now - self._at) * BYTES_PER_SECOND
-        self._room, self._at = min(float(BURST_BYTES), self._room + earned), now
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
 
     def _tell_dropped(self) -> None:
         if self._dropped:

@@ -60,16 +60,16 @@ def remove_package(plugin: Plugin, *, author: str) -> bool:
     False when it is being removed already, or is no package. Its token ends at once.
     """
     with transaction.atomic():
-        processes = PackageProcess.objects.filter(plugin=plugin, is_removing=False)
-        for process in lock_rows(processes):
-            process.is_removing, process.is_wanted = True, False
-            process.secret = ""
-            process.save(update_fields=["is_removing", "is_wanted", "secret"])
-            revoke_plugin_tokens([process.token_id] if process.token_id else [])
-            record_act(author, "package removed", plugin)
-            transaction.on_commit(ask_for_supervisor)
-            return True
-    return False
+        process = _lock_process(plugin)
+        if process is None:
+            return False
+        process.is_removing, process.is_wanted = True, False
+        process.secret = ""
+        process.save(update_fields=["is_removing", "is_wanted", "secret"])
+        revoke_plugin_tokens([process.token_id] if process.token_id else [])
+        record_act(author, "package removed", plugin)
+        transaction.on_commit(ask_for_supervisor)
+    return True
 
 
 def want_process(plugin: Plugin, *, wanted: bool, author: str) -> bool:
@@ -119,26 +119,28 @@ def renew_token(plugin: Plugin, *, author: str) -> bool:
     The process is started again with it. Nobody is shown it. False for no package.
     """
     with transaction.atomic():
-        processes = PackageProcess.objects.filter(plugin=plugin, is_removing=False)
-        # The old one may be unreadable: that is when another is wanted.
-        for process in lock_rows(processes.defer("secret")):
-            revoke_plugin_tokens([process.token_id] if process.token_id else [])
-            _give_token(process, plugin)
-            PackageProcess.objects.filter(pk=process.pk).update(
-                restart=F("restart") + 1
-            )
-            record_act(author, "package token rotated", plugin)
-            transaction.on_commit(ask_for_supervisor)
-            return True
-    return False
+        process = _lock_process(plugin)
+        if process is None:
+            return False
+        revoke_plugin_tokens([process.token_id] if process.token_id else [])
+        _give_token(process, plugin)
+        PackageProcess.objects.filter(pk=process.pk).update(restart=F("restart") + 1)
+        record_act(author, "package token rotated", plugin)
+        transaction.on_commit(ask_for_supervisor)
+    return True
+
+
+def _lock_process(plugin: Plugin) -> PackageProcess | None:
+    """Lock a package's row, without its secret: that may be unreadable."""
+    rows = PackageProcess.objects.filter(plugin=plugin, is_removing=False)
+    return next(iter(lock_rows(rows.defer("secret"))), None)
 
 
 def _own_plugin(facts: PackageFacts, workspace: Workspace | None) -> Plugin:
     new = {"workspace": workspace, "version": facts.version}
     Plugin.objects.get_or_create(name=facts.plugin, defaults=new)
     (row,) = lock_rows(Plugin.objects.filter(name=facts.plugin))
-    package = PackageProcess.objects.filter(plugin=row).first()
-    if package is not None and package.is_removing:
+    if PackageProcess.objects.filter(plugin=row, is_removing=True).exists():
         raise PackageError(_("The plugin is being removed; try again in a moment."))
     if row.workspace != workspace:
         raise PackageError(_("This plugin belongs to another workspace."))
@@ -171,8 +173,9 @@ def _store(file: IO[bytes], place: Path) -> None:
 
 
 def _ensure_process(plugin: Plugin) -> None:
-    process, _made = PackageProcess.objects.get_or_create(plugin=plugin)
-    if not process.secret:
+    rows = PackageProcess.objects.defer("secret")  # one that is there keeps its own
+    process, is_new = rows.get_or_create(plugin=plugin)
+    if is_new:
         _give_token(process, plugin)
 
 

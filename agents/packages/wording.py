@@ -16,6 +16,7 @@ REMOVED = gettext_noop("the plugin was removed")
 TOO_LONG = gettext_noop("the build took longer than %(seconds)s s")
 BUILD_ENDED = gettext_noop("the build ended with exit code %(code)s")
 NO_SDK = gettext_noop("the SDK brought no program lbp")
+HOST_FAILED = gettext_noop("the host failed: %(reason)s")
 
 _ALL = (
     TOKEN_UNREADABLE,
@@ -26,6 +27,7 @@ _ALL = (
     TOO_LONG,
     BUILD_ENDED,
     NO_SDK,
+    HOST_FAILED,
 )
 _NAMED = re.compile(r"%\\\((\w+)\\\)s")
 

@@ -10,6 +10,7 @@ from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
 from agents.registry.config_items import (
+    KNOWLEDGE_SELECTOR,
     MODEL_KINDS,
     ConfigItem,
     localized,
@@ -53,6 +54,8 @@ class _Builder:
         if not item.is_secret:
             field.initial = value
         _propose(item, field)
+        if item.id:
+            field.widget.attrs["data-setting"] = item.id
         if item.show_if is not None:
             field.widget.attrs |= {
                 "data-show-field": item.show_if.field,
@@ -233,5 +236,5 @@ _FIELDS: dict[str, Callable[[_Builder, ConfigItem, Any], forms.Field]] = {
     "model-fallback-selector": _model_chain,
     "llm-model-selector": _model,
     "rerank-model-selector": _model,
-    "knowledge-base-multi-selector": _array,
+    KNOWLEDGE_SELECTOR: _array,
 }

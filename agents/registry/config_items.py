@@ -4,17 +4,30 @@ Plugins are third parties: whatever is malformed gets a harmless reading here, s
 one odd field never takes the whole form away.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-ARRAYS = frozenset({"array", "knowledge-base-multi-selector"})
+KNOWLEDGE_SELECTOR = "knowledge-base-multi-selector"
+ARRAYS = frozenset({"array", KNOWLEDGE_SELECTOR})
 MODEL_KINDS = {
     "model-fallback-selector": "llm",
     "llm-model-selector": "llm",
     "rerank-model-selector": "rerank",
 }
-KNOWLEDGE_SELECTOR = "knowledge-base-multi-selector"
+NOT_CHOSEN = "__none__"  # how LangBot's own forms spell an empty selector (LB-49)
+_OLD_TYPES = {
+    "select-llm-model": "llm-model-selector",
+    "select-knowledge-bases": KNOWLEDGE_SELECTOR,
+}
+_TEXTS = frozenset({"string", "text"})
+# Narrower than what is taken out of logs: n8n's `output-key` names a field.
+_SECRET_NAME = re.compile(
+    r"secret|password|passwd|credential|authorization|auth[-_]?header"
+    r"|(api|access|private|signing|encryption)[-_]?key|(^|[-_])token$",
+    re.IGNORECASE,
+)
 _LOCALES = {"en": "en_US", "zh": "zh_Hans", "zh_cn": "zh_Hans", "zh_tw": "zh_Hant"}
 
 
@@ -49,8 +62,9 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ConfigItem:
-    """A field of the schema."""
+    """A field of the schema; `id` is its name among the fields of all runners."""
 
+    id: str
     name: str
     type: str
     label: Mapping[str, Any] | str
@@ -66,8 +80,9 @@ class ConfigItem:
         """Read one entry of `config_schema`."""
         name = str(raw.get("name") or "")
         return cls(
+            id=str(raw.get("id") or ""),
             name=name,
-            type=str(raw.get("type") or "string"),
+            type=_type(str(raw.get("type") or "string"), name),
             label=raw.get("label") or name,
             description=raw.get("description") or "",
             required=raw.get("required") is True,
@@ -87,6 +102,15 @@ class ConfigItem:
         return self.show_if is None or self.show_if.holds(config)
 
 
+def _type(given: str, name: str) -> str:
+    """Return the type of a field; a text that is called a password is a secret.
+
+    Official plugins declare theirs as plain strings (n8n's `jwt-secret`).
+    """
+    is_secret = given in _TEXTS and _SECRET_NAME.search(name) is not None
+    return "secret" if is_secret else _OLD_TYPES.get(given, given)
+
+
 def read_schema(schema: Any) -> list[ConfigItem]:
     """Read a `config_schema`; entries without a name are left out."""
     entries = schema if isinstance(schema, list) else []
@@ -97,10 +121,12 @@ def read_schema(schema: Any) -> list[ConfigItem]:
 def model_chain(value: Any) -> list[str]:
     """Return the model ids of a selector's value: the first one and its fallbacks."""
     if not isinstance(value, Mapping):
-        return [value] if isinstance(value, str) else []
-    fallbacks = value.get("fallbacks")
-    named = [value.get("primary"), *(fallbacks if isinstance(fallbacks, list) else ())]
-    return [name if isinstance(name, str) else "" for name in named]
+        named: list[Any] = [value] if isinstance(value, str) else []
+    else:
+        others = value.get("fallbacks")
+        named = [value.get("primary"), *(others if isinstance(others, list) else ())]
+    chosen = [name if isinstance(name, str) else "" for name in named]
+    return ["" if name == NOT_CHOSEN else name for name in chosen]
 
 
 def localized(texts: Any, language: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, KeysView, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,6 +15,7 @@ from agents.registry.config_items import (
     ARRAYS,
     KNOWLEDGE_SELECTOR,
     MODEL_KINDS,
+    NOT_CHOSEN,
     ConfigItem,
     localized,
     model_chain,
@@ -75,8 +76,8 @@ def _checked(item: ConfigItem, value: Any, filled: Mapping[str, Any]) -> Any:
 def is_empty(value: Any) -> bool:
     """Say whether a required field would still be missing."""
     if isinstance(value, Mapping) and "primary" in value:
-        return not value["primary"]
-    return value is None or value in ("", [], {})
+        return value["primary"] in (None, "", NOT_CHOSEN)
+    return value is None or value in ("", NOT_CHOSEN, [], [NOT_CHOSEN], {})
 
 
 def _filled(item: ConfigItem, config: Mapping[str, Any]) -> Any:
@@ -202,13 +203,14 @@ def without_required_secrets(schema: Any) -> list[dict[str, Any]]:
 
 def selected_models(
     schema: list[dict[str, Any]], config: Mapping[str, Any]
-) -> set[str]:
-    """Return the ids of the models that a configuration names (LB-10)."""
-    found: set[str] = set()
+) -> KeysView[str]:
+    """Return the ids of the models that a configuration names, in order (LB-10)."""
+    found: dict[str, None] = {}
     for item in read_schema(schema):
         if item.type in MODEL_KINDS:
-            found.update(model_chain(config.get(item.name)))
-    return found - {""}
+            found |= dict.fromkeys(model_chain(config.get(item.name)))
+    found.pop("", None)
+    return found.keys()
 
 
 def selected_bases(

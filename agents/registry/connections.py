@@ -18,6 +18,7 @@ from agents.models import Plugin, PluginConnection, PluginToken, RunnerDescripto
 from agents.registry.harness import classify, executes_code
 from agents.registry.models import UNUSABLE
 from agents.registry.tokens import verify_plugin_token
+from langbot.lib.buckets import LocalBucket
 from langbot.lib.models import lock_rows
 from runners.protocol.manifest import (
     AGENT_RUNNER_KIND,
@@ -59,8 +60,9 @@ class Registered:
     workspace: str
     actions: dict[str, str] = field(default_factory=dict)
     has_icon: bool = False
-    claimed: dict[UUID, None] = field(default_factory=dict, compare=False)
-    """Runs that it holds as a remote runtime, as far as its web process knows."""
+    claimed: dict[UUID, LocalBucket] = field(default_factory=dict, compare=False)
+    """Runs that it holds as a remote runtime, as far as its web process knows, and how
+    often it may still call within each."""
 
 
 def workspace_id_of(registered: Registered) -> int | None:

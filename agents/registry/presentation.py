@@ -66,11 +66,7 @@ def store_presentation(
 
     An icon that may not be shown is dropped; a readme is cut, and never fails.
     """
-    rows = Plugin.objects.filter(name=plugin)
-    if workspace_id is None:
-        rows = rows.filter(workspace=None)
-    else:
-        rows = rows.filter(workspace_id=workspace_id)
+    rows = Plugin.objects.filter(name=plugin, workspace=workspace_id)
     kind = picture_type(icon)
     text = readme.decode(errors="replace").replace("\x00", "")[:README_CHARACTERS]
     values = {"icon": icon if kind else None, "icon_type": kind, "readme": text}

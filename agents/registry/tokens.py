@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -82,21 +81,12 @@ def rotate_plugin_token(
             old.label,
             workspace=old.workspace,
             plugins=old.plugins,
+            control_plane=old.control_plane,
         )
-        PluginToken.objects.filter(pk=new.pk).update(**_further_rights(old))
-        new.refresh_from_db()
         _let_expire(old, grace)
         record_act(author, "created", new, after=state_of(new))
         record_change(author, old, before, action="rotated")
     return new, plain
-
-
-def _further_rights(token: PluginToken) -> dict[str, Any]:
-    """Return what a token grants beside its names: a later field is not forgotten."""
-    own = {"id", "public_id", "created_at", "label", "workspace", "plugins"}
-    own |= {"token_hash", "prefix", "last_used_at", "expires_at", "revoked_at"}
-    fields = PluginToken._meta.concrete_fields
-    return {f.attname: getattr(token, f.attname) for f in fields if f.name not in own}
 
 
 def _let_expire(token: PluginToken, grace: timedelta) -> None:

@@ -7,7 +7,7 @@ at before the week (AG-85). Windows begin at midnight UTC, weeks on Monday (AG-8
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from typing import Final
@@ -17,7 +17,7 @@ from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext
 
 from agents.choices import QuotaScope, Tier, UsageWindow
-from agents.resources.quotas import MULTIPLIERS, Quota, QuotaWindow
+from agents.resources.quotas import MULTIPLIERS, Place, Quota, QuotaWindow, window_of
 from agents.resources.tiers import tier_of
 from agents.resources.usage import UsageRecord
 from langbot.lib.conf import limits
@@ -26,8 +26,6 @@ _REMEMBERED_SECONDS: Final = 5.0
 _ORDER: Final = (UsageWindow.DAILY, UsageWindow.WEEKLY)
 _PEOPLE: Final = frozenset({QuotaScope.USER, QuotaScope.TIER})
 _known: dict[int, tuple[float, bool]] = {}
-
-Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +75,6 @@ class QuotaExceededError(Exception):
         """Seconds until the window begins anew."""
         left = (self.resets_at - datetime.now(UTC)).total_seconds()
         return max(1, int(left) + 1)
-
-
-def window_of(window: str, moment: datetime) -> tuple[datetime, datetime]:
-    """Return when the window around a moment starts and ends."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if window == UsageWindow.DAILY:
-        return day, day + timedelta(days=1)
-    monday = day - timedelta(days=day.weekday())
-    return monday, monday + timedelta(days=7)
 
 
 def has_quotas(workspace_id: int) -> bool:
@@ -196,8 +185,7 @@ def base_limit(window: str, tier: str) -> int:
 
 def _spent(workspace_id: int, holding: Sequence[Limit]) -> dict[Place, int]:
     return {
-        (row.scope, row.subject, row.window): row.settled_microdollars
-        for row in windows_of(workspace_id, holding)
+        row.place: row.settled_microdollars for row in windows_of(workspace_id, holding)
     }
 
 

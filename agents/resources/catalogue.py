@@ -15,12 +15,16 @@ OPERATIONS: dict[str, list[str]] = {
 
 
 class VisibleModel(TypedDict):
-    """An entry of a run's `resources.models` (wire 5.2, LB-44)."""
+    """An entry of a run's `resources.models` (wire 5.2, LB-44).
+
+    The window is not part of it: runners read that of their first model elsewhere.
+    """
 
     model_id: str
     model_type: str
     provider: str
     operations: list[str]
+    context_window_tokens: int | None
 
 
 def visible_models(workspace_id: int) -> list[VisibleModel]:
@@ -34,9 +38,10 @@ def visible_models(workspace_id: int) -> list[VisibleModel]:
             model_type=kind,
             provider=provider,
             operations=list(OPERATIONS.get(kind, [])),
+            context_window_tokens=window,
         )
-        for public_id, kind, provider in rows.values_list(
-            "public_id", "kind", "provider__name"
+        for public_id, kind, provider, window in rows.values_list(
+            "public_id", "kind", "provider__name", "context_window_tokens"
         )
     ]
 

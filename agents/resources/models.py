@@ -50,6 +50,7 @@ class ModelProvider(Archivable, PublicModel, NaturalKeyModel):
         models.CASCADE,
         related_name="model_providers",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_provider_name_once` begins with it
     )
     name = models.CharField(_("name"), max_length=100)
     kind = models.CharField(
@@ -96,6 +97,7 @@ class Model(Archivable, PublicModel, NaturalKeyModel):
         models.CASCADE,
         related_name="models",
         verbose_name=_("provider"),
+        db_index=False,  # `langbot_model_name_once` begins with it
     )
     name = models.CharField(
         _("name"), max_length=200, help_text=_("As the provider knows it.")

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from agents.choices import QuotaScope
 from agents.resources.quotas import QuotaWindow
+from langbot.core.audit_words import address_of
 from langbot.core.notices import NoticeKind
 from langbot.core.notifications import notify
 
@@ -30,7 +31,7 @@ def _tell(row: QuotaWindow, percent: int) -> None:
     context = {
         "budget": _name_of(row),
         "percent": percent,
-        "path": "/admin/langbot_agents/quotawindow/",
+        "path": address_of("langbot_agents.quotawindow", row.pk),
     }
     notify(row.workspace_id, NoticeKind.BUDGET, f"quota-window:{row.pk}", context)
 

@@ -52,8 +52,11 @@ def translated(model: ModelSpec) -> Iterator[None]:
         raise ModelError(ModelErrorCode.UNAVAILABLE, text) from None
     except OutboundRefused as error:
         raise _kept_in(model, error) from None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         raise not_a_completion() from None
+    except ValueError:  # of a runner's infinity, which JSON cannot spell
+        text = "the request has a value that JSON cannot hold"
+        raise ModelError(ModelErrorCode.BAD_REQUEST, text) from None
     except httpx2.HTTPError:
         raise _unreachable(model) from None
 

@@ -112,6 +112,19 @@ def _tool(func: Mapping[str, Any]) -> dict[str, Any]:
         "function": {
             "name": func.get("name") or "",
             "description": func.get("description") or func.get("human_desc") or "",
-            "parameters": func.get("parameters") or _NO_PARAMETERS,
+            "parameters": _in_order(func.get("parameters") or _NO_PARAMETERS),
         },
     }
+
+
+def _in_order(schema: Any) -> Any:
+    """Return a schema with its members in one order.
+
+    A database may hand them back in another one, and a provider's cache holds what it
+    was sent byte for byte (AG-92).
+    """
+    if isinstance(schema, Mapping):
+        return {name: _in_order(schema[name]) for name in sorted(schema)}
+    if isinstance(schema, list):
+        return [_in_order(item) for item in schema]
+    return schema

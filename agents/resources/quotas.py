@@ -1,5 +1,7 @@
 """Limits on what model calls may cost, and what was spent and reserved of them."""
 
+from datetime import UTC, datetime, timedelta
+
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -18,6 +20,20 @@ MULTIPLIERS: dict[str, int] = {
     Tier.ENTERPRISE: 60,
 }
 _OF_PEOPLE = (QuotaScope.USER, QuotaScope.TIER)
+
+Place = tuple[str, str, str]  # scope, subject, window
+
+
+def window_of(window: str, moment: datetime) -> tuple[datetime, datetime]:
+    """Return when the day or week (from Monday) around a moment starts and ends, UTC.
+
+    Neither holds in another time zone (AG-84).
+    """
+    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if window == UsageWindow.DAILY:
+        return day, day + timedelta(days=1)
+    monday = day - timedelta(days=day.weekday())
+    return monday, monday + timedelta(days=7)
 
 
 class Quota(PublicModel):
@@ -117,7 +133,11 @@ class QuotaWindow(models.Model):
     """
 
     workspace = models.ForeignKey(
-        Workspace, models.CASCADE, related_name="+", verbose_name=_("workspace")
+        Workspace,
+        models.CASCADE,
+        related_name="+",
+        verbose_name=_("workspace"),
+        db_index=False,  # `langbot_quota_window_once` begins with it
     )
     scope = models.CharField(_("counts"), max_length=10, choices=QuotaScope.choices)
     subject = models.CharField(_("whose"), max_length=PERSON_LENGTH, blank=True)
@@ -143,6 +163,11 @@ class QuotaWindow(models.Model):
     def __str__(self) -> str:
         return f"{self.subject or self.workspace} {self.starts_at:%Y-%m-%d}"
 
+    @property
+    def place(self) -> Place:
+        """What tells it from its workspace's other windows of this time."""
+        return self.scope, self.subject, self.window
+
 
 class PersonTier(PublicModel):
     """Which tier a person has, and the lower one that waits for its time (AG-117)."""
@@ -152,6 +177,7 @@ class PersonTier(PublicModel):
         models.CASCADE,
         related_name="person_tiers",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_person_tier_once` begins with it
     )
     person = models.CharField(_("person"), max_length=PERSON_LENGTH)
     tier = models.CharField(
@@ -181,4 +207,4 @@ class PersonTier(PublicModel):
         return f"{self.person} · {self.get_tier_display()}"
 
 
-__all__ = ["MULTIPLIERS", "PersonTier", "Quota", "QuotaWindow"]
+__all__ = ["MULTIPLIERS", "PersonTier", "Place", "Quota", "QuotaWindow", "window_of"]

@@ -165,24 +165,19 @@ def _reserve(
     """Take the reserve under the windows' lock; returns the limit of each window."""
     rows = lock_rows(windows_of(spender.workspace_id, holding))
     used = {
-        (row.scope, row.subject, row.window): row.settled_microdollars
-        + row.reserved_microdollars
-        for row in rows
+        row.place: row.settled_microdollars + row.reserved_microdollars for row in rows
     }
     check_left(holding, used)
     amounts = {limit.place: limit.microdollars for limit in holding}
     QuotaWindow.objects.filter(pk__in=[row.pk for row in rows]).update(
         reserved_microdollars=F("reserved_microdollars") + opened.reserved_microdollars
     )
-    return {str(row.pk): amounts[row.scope, row.subject, row.window] for row in rows}
+    return {str(row.pk): amounts[row.place] for row in rows}
 
 
 def _make_missing(spender: Spender, holding: Sequence[Limit]) -> None:
     """Add the windows that just began, with what the records say was spent."""
-    known = {
-        (row.scope, row.subject, row.window)
-        for row in windows_of(spender.workspace_id, holding)
-    }
+    known = {row.place for row in windows_of(spender.workspace_id, holding)}
     missing = [limit for limit in holding if limit.place not in known]
     if missing:
         QuotaWindow.objects.bulk_create(

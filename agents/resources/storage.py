@@ -19,7 +19,11 @@ class PluginStorage(models.Model):
     """One value. Without a plugin, every plugin that the workspace admits shares it."""
 
     workspace = models.ForeignKey(
-        Workspace, models.CASCADE, related_name="+", verbose_name=_("workspace")
+        Workspace,
+        models.CASCADE,
+        related_name="+",
+        verbose_name=_("workspace"),
+        db_index=False,  # `langbot_storage_once` begins with it
     )
     plugin = models.CharField(_("plugin"), max_length=200, blank=True)
     key = models.CharField(_("key"), max_length=KEY_LENGTH)

@@ -4,13 +4,13 @@ Asking for the tier that one has cancels what waits; at most one change waits (A
 The top tier is staff's to give and to take (AG-118).
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from django.db import transaction
 from django.utils.translation import gettext
 
-from agents.choices import Tier
-from agents.resources.quotas import PersonTier
+from agents.choices import Tier, UsageWindow
+from agents.resources.quotas import PersonTier, window_of
 from langbot.core.audit import record_change, state_of
 from langbot.lib.models import lock_rows
 
@@ -55,6 +55,22 @@ def change_tier(
     return row
 
 
+def change_own_tier(
+    workspace_id: int, person: str, tier: str, *, author: str, may_raise: bool
+) -> PersonTier:
+    """Change the tier of the person who asks; as `change_tier` by nobody of staff.
+
+    A tier is worth money and nothing here takes any, so that without `may_raise` it
+    can be kept or lowered only. Raises TierRefusedError.
+    """
+    with transaction.atomic():
+        row = _locked(workspace_id, person)
+        is_higher = RANKS[tier] > RANKS[tier_at(row, datetime.now(UTC))]
+        if is_higher and not may_raise:
+            raise TierRefusedError(gettext("Only staff may give a higher tier."))
+        return change_tier(workspace_id, person, tier, author=author, is_staff=False)
+
+
 def _locked(workspace_id: int, person: str) -> PersonTier:
     PersonTier.objects.get_or_create(workspace_id=workspace_id, person=person)
     found = PersonTier.objects.filter(workspace_id=workspace_id, person=person)
@@ -66,13 +82,14 @@ def _set(row: PersonTier, tier: str, now: datetime) -> None:
     if RANKS[tier] >= RANKS[row.tier]:
         row.tier = tier
     else:
-        row.pending_tier, row.pending_at = tier, next_monday(now)
+        _, row.pending_at = window_of(UsageWindow.WEEKLY, now)
+        row.pending_tier = tier
 
 
-def next_monday(moment: datetime) -> datetime:
-    """Return when the week around a moment ends: Monday, midnight UTC."""
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=7 - day.weekday())
-
-
-__all__ = ["TierRefusedError", "change_tier", "next_monday", "tier_at", "tier_of"]
+__all__ = [
+    "TierRefusedError",
+    "change_own_tier",
+    "change_tier",
+    "tier_at",
+    "tier_of",
+]

@@ -18,7 +18,11 @@ TOOL_OPERATIONS = ("detail", "call")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """What models are told of a tool. `parameters` is a JSON schema of an object."""
+    """What models are told of a tool. `parameters` is a JSON schema of an object.
+
+    With `requires_tool` it runs only after that other tool was called in the same
+    conversation (AG-102).
+    """
 
     name: str
     type: str = "function"
@@ -26,6 +30,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(
         default_factory=lambda: {"type": "object", "properties": {}}
     )
+    requires_tool: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,11 @@ class ModelPrice(PublicModel, NaturalKeyModel):
     )
 
     model = models.ForeignKey(
-        Model, models.CASCADE, related_name="prices", verbose_name=_("model")
+        Model,
+        models.CASCADE,
+        related_name="prices",
+        verbose_name=_("model"),
+        db_index=False,  # `langbot_price_once` begins with it
     )
     valid_from = models.DateTimeField(_("valid from"), default=now)
     input_microdollars = models.PositiveBigIntegerField(_("input"))

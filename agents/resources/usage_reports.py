@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import TruncDate
 
 from agents.choices import CostSource
@@ -42,11 +42,10 @@ def grouped(rows: QuerySet[UsageRecord], by: str) -> list[dict[str, Any]]:
     day = TruncDate("created_at", tzinfo=UTC)
     rows = rows.order_by()
     counted = (rows.annotate(day=day) if by == "day" else rows).values(*names)
-    found = list(counted.annotate(**_sums())[:GROUPS_AT_MOST])
-    groups = [{"key": _key(names, one), **_document(one)} for one in found]
-    if by == "day":
-        return sorted(groups, key=lambda one: one["key"])
-    return sorted(groups, key=lambda one: -(one["cost_microdollars"] or 0))
+    dearest = F("cost_microdollars").desc(nulls_last=True)
+    order = names if by == "day" else (dearest, *names)
+    found = counted.annotate(**_sums()).order_by(*order)[:GROUPS_AT_MOST]
+    return [{"key": _key(names, one), **_document(one)} for one in found]
 
 
 def records_between(

@@ -75,8 +75,7 @@ def _daily_limit(day: QuotaWindow) -> int:
         int(day.subject) if day.scope == QuotaScope.AGENT else None,
         day.subject if day.scope == QuotaScope.USER else "",
     )
-    place = (day.scope, day.subject, day.window)
-    found = (one for one in limits_of(spender) if one.place == place)
+    found = (one for one in limits_of(spender) if one.place == day.place)
     return next((one.microdollars for one in found), 0)
 
 

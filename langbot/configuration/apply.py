@@ -20,6 +20,7 @@ from langbot.configuration.documents import (
     ConfigurationDocument,
 )
 from langbot.configuration.export import objects_of, says_nothing_new, shown
+from langbot.configuration.limits import save_quota, save_retention
 from langbot.configuration.providers import save_provider
 from langbot.configuration.references import ModelReferences
 from langbot.core.models import Workspace
@@ -80,6 +81,7 @@ class _Application:
             with self._problems_of(f"bots.{bot.slug}"):
                 self._save_bot(bot)
         self._save_agents(document.agents)
+        self._save_limits(document)
         if self.problems:
             raise ValidationError(self.problems)
 
@@ -97,6 +99,14 @@ class _Application:
         for agent in documents:
             with self._problems_of(f"agents.{agent.slug}.bindings"):
                 bindings.save(agent)
+
+    def _save_limits(self, document: ConfigurationDocument) -> None:
+        for quota in document.quotas:
+            with self._problems_of(f"quotas.{quota.label}"):
+                save_quota(self.workspace, quota, author=self.author)
+        if document.retention is not None:
+            with self._problems_of("retention"):
+                save_retention(self.workspace, document.retention, author=self.author)
 
     def _save_bot(self, wanted: BotDocument) -> None:
         bot = Bot.objects.filter(workspace=self.workspace, slug=wanted.slug).first()

@@ -1,10 +1,11 @@
 """The export format. Every member has the type and the name that REST gives it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic import ValidationError as DocumentError
 
 from agents.bindings import EVENT_PATTERN
@@ -13,10 +14,14 @@ from agents.choices import (
     ModelKind,
     MultitaskStrategy,
     ProviderKind,
+    QuotaScope,
     SessionScope,
+    Tier,
+    UsageWindow,
 )
 from agents.models import default_event_types
 from agents.services import RUNNER_ID
+from langbot.core.periods import LONGEST_DAYS, RUN_DAYS, USAGE_DAYS
 
 FORMAT = "langbot/1"
 _SHOWN_PROBLEMS = 50
@@ -24,10 +29,24 @@ _MAXIMUM = 2**31 - 1
 
 Slug = Annotated[str, Field(pattern=r"^[-a-zA-Z0-9_]+$", max_length=50)]
 Object = dict[str, Any]
+Microdollars = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Days = Annotated[int, Field(ge=0, le=LONGEST_DAYS)]
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class PriceDocument(_Document):
+    """What a model costs from a time on, in microdollars per million tokens."""
+
+    valid_from: AwareDatetime
+    input_microdollars: Microdollars
+    output_microdollars: Microdollars = 0
+    cached_microdollars: Microdollars | None = None
+    cache_write_microdollars: Microdollars | None = None
+    reasoning_microdollars: Microdollars | None = None
+    call_microdollars: Microdollars = 0
 
 
 class ModelDocument(_Document):
@@ -38,6 +57,7 @@ class ModelDocument(_Document):
     context_window_tokens: int | None = Field(default=None, ge=1, le=_MAXIMUM)
     extra_args: Object = {}
     enabled: bool = True
+    prices: list[PriceDocument] = []
 
 
 class ProviderDocument(_Document):
@@ -101,6 +121,33 @@ class AgentDocument(_Document):
     bindings: list[BindingDocument] | None = None
 
 
+class QuotaDocument(_Document):
+    """A budget; `agent` is a slug. Those of single persons are no configuration."""
+
+    scope: Literal[tuple(QuotaScope.values)]  # type: ignore[valid-type]  # as above
+    agent: str = Field(default="", max_length=50)
+    tier: Literal[tuple(Tier.values)] | None = None  # type: ignore[valid-type]  # as above
+    window: Literal[tuple(UsageWindow.values)]  # type: ignore[valid-type]  # as above
+    limit_microdollars: Microdollars | None = None
+    enabled: bool = True
+
+    @property
+    def label(self) -> str:
+        """What tells the quotas of one workspace apart."""
+        return f"{self.scope}:{self.agent or self.tier or '*'} {self.window}"
+
+
+class RetentionDocument(_Document):
+    """How many days a workspace keeps things; 0 keeps them for good."""
+
+    run_days: Days = RUN_DAYS
+    message_days: Days = 0
+    file_days: Days = 0
+    state_days: Days = 0
+    usage_days: Days = USAGE_DAYS
+    audit_days: Days | None = None
+
+
 class ConfigurationDocument(_Document):
     """A workspace's configuration. What it does not name stays as it is."""
 
@@ -108,6 +155,8 @@ class ConfigurationDocument(_Document):
     providers: list[ProviderDocument] = []
     bots: list[BotDocument] = []
     agents: list[AgentDocument] = []
+    quotas: list[QuotaDocument] = []
+    retention: RetentionDocument | None = None
 
 
 def read_document(content: Any) -> ConfigurationDocument:
@@ -125,11 +174,20 @@ def read_document(content: Any) -> ConfigurationDocument:
     return document
 
 
+def _prices(document: ConfigurationDocument) -> Iterator[tuple[str, list[str]]]:
+    for provider in document.providers:
+        for model in provider.models:
+            begins = [price.valid_from.isoformat() for price in model.prices]
+            yield f"providers.{provider.name}.models.{model.name}.prices", begins
+
+
 def _check_unique(document: ConfigurationDocument) -> None:
     for section, names in (
         ("providers", [row.name for row in document.providers]),
         ("bots", [row.slug for row in document.bots]),
         ("agents", [row.slug for row in document.agents]),
+        ("quotas", [row.label for row in document.quotas]),
+        *_prices(document),
     ):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:

@@ -8,17 +8,28 @@ from typing import Any
 from django.db.models import Prefetch
 
 from agents.config_secrets import is_sealed, reveal_config
-from agents.models import Agent, AgentBinding, ModelProvider
+from agents.models import (
+    Agent,
+    AgentBinding,
+    Model,
+    ModelPrice,
+    ModelProvider,
+    Quota,
+)
 from langbot.configuration.documents import (
     FORMAT,
     AgentDocument,
     BindingDocument,
     BotDocument,
     ModelDocument,
+    PriceDocument,
     ProviderDocument,
+    QuotaDocument,
+    RetentionDocument,
 )
 from langbot.configuration.references import ModelReferences
 from langbot.core.models import Workspace
+from langbot.core.periods import WorkspaceRetention
 from langbot.lib.redaction import REDACTED
 from langbot.lib.secrets import SecretUnreadableError
 from platforms.models import Bot
@@ -38,7 +49,8 @@ def export_configuration(workspace: Workspace) -> dict[str, Any]:
     bots = [_bot(row) for row in _bots(workspace)]
     agents = [_agent(row, references) for row in _agents(workspace)]
     content = {"providers": providers, "bots": bots, "agents": agents}
-    return {"format": FORMAT, **content}
+    limits = {"quotas": _quotas(workspace), "retention": _retention(workspace)}
+    return {"format": FORMAT, **content, **limits}
 
 
 def objects_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -49,7 +61,10 @@ def objects_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
         content = _provider(provider)
         path = f"providers/{provider.name}"
         for model in content.pop("models"):
-            found[f"{path}/models/{model['name']}"] = model
+            place = f"{path}/models/{model['name']}"
+            for price in model.pop("prices"):
+                found[f"{place}/prices/{price['valid_from']}"] = price
+            found[place] = model
         found[path] = {**content, **_hidden({"api_key": provider.api_key})}
     for bot in _bots(workspace):
         content = _bot(bot)
@@ -62,6 +77,10 @@ def objects_of(workspace: Workspace) -> dict[str, dict[str, Any]]:
             found[f"{path}/bindings/{_label(binding)}"] = binding
         content["runner_config"] |= _hidden(_secrets_of(agent))
         found[path] = content
+    for quota in _quotas(workspace):
+        found[f"quotas/{QuotaDocument.model_validate(quota).label}"] = quota
+    if (retention := _retention(workspace)) is not None:
+        found["retention"] = retention
     return found
 
 
@@ -101,7 +120,7 @@ def binding_content(binding: AgentBinding) -> dict[str, Any]:
 
 def _providers(workspace: Workspace) -> Iterable[ModelProvider]:
     rows = ModelProvider.objects.filter(workspace=workspace).order_by("name")
-    return rows.prefetch_related("models")
+    return rows.prefetch_related("models__prices")
 
 
 def _bots(workspace: Workspace) -> Iterable[Bot]:
@@ -119,8 +138,40 @@ def _provider(provider: ModelProvider) -> dict[str, Any]:
     models = sorted(provider.models.all(), key=lambda model: model.name)
     return {
         **_fields(provider, ProviderDocument, "api_key", "models"),
-        "models": [_fields(model, ModelDocument) for model in models],
+        "models": [_model(model) for model in models],
     }
+
+
+def _model(model: Model) -> dict[str, Any]:
+    prices = sorted(model.prices.all(), key=lambda price: price.valid_from)
+    content = _fields(model, ModelDocument, "prices")
+    return {**content, "prices": [_price(price) for price in prices]}
+
+
+def _price(price: ModelPrice) -> dict[str, Any]:
+    content = _fields(price, PriceDocument)
+    return {**content, "valid_from": price.valid_from.isoformat()}
+
+
+def _quotas(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the budgets that name nobody: ids of people fit one installation."""
+    rows = Quota.objects.filter(workspace=workspace, person="")
+    alive = rows.exclude(agent__archived_at__isnull=False).select_related("agent")
+    order = ("scope", "agent__slug", "tier", "window")
+    return [
+        {
+            **_fields(row, QuotaDocument, "agent", "tier"),
+            "agent": row.agent.slug if row.agent is not None else "",
+            "tier": row.tier or None,
+        }
+        for row in alive.order_by(*order)
+    ]
+
+
+def _retention(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the periods that somebody set; None where the defaults hold."""
+    row = WorkspaceRetention.objects.filter(workspace=workspace).first()
+    return None if row is None else _fields(row, RetentionDocument)
 
 
 def _bot(bot: Bot) -> dict[str, Any]:

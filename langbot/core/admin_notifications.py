@@ -24,7 +24,7 @@ from langbot.core.notices import (
     Notification,
     NotificationPreference,
 )
-from langbot.core.notifications import is_configured
+from langbot.core.notifications import is_configured, mail_address_of
 from langbot.lib import admin as look
 
 _TONES: dict[str, str] = {
@@ -86,17 +86,17 @@ class NotificationPreferenceAdmin(AuditedAdmin):
         """Show or save what the signed-in person wants to be told."""
         rows = [_own_row(request, one) for one in _own_workspaces(request.user)]
         data = request.POST if request.method == "POST" else None
-        forms = [OwnForm(data, instance=row, prefix=_prefix(row)) for row in rows]
-        if request.method == "POST" and all(form.is_valid() for form in forms):
-            _save(request, forms)
+        own = [OwnForm(data, instance=row, prefix=_prefix(row)) for row in rows]
+        if request.method == "POST" and all(form.is_valid() for form in own):
+            _save(request, own)
             self.message_user(request, _("Saved."), messages.SUCCESS)
             return HttpResponseRedirect(request.path)
         context = {
             **self.admin_site.each_context(request),
             "title": _("My mails"),
             "opts": self.opts,
-            "forms": forms,
-            "address": _address(request.user),
+            "forms": own,
+            "address": mail_address_of(request.user),
             "is_configured": is_configured(),
             "no_mail": _NO_MAIL,
             "media": self.media,
@@ -130,9 +130,9 @@ def _prefix(row: NotificationPreference) -> str:
 
 
 @transaction.atomic
-def _save(request: HttpRequest, forms: Iterable[OwnForm]) -> None:
+def _save(request: HttpRequest, own: Iterable[OwnForm]) -> None:
     author = author_of(request)
-    for form in forms:
+    for form in own:
         if not form.has_changed():
             continue
         row = form.instance
@@ -141,10 +141,6 @@ def _save(request: HttpRequest, forms: Iterable[OwnForm]) -> None:
             before = state_of(NotificationPreference.objects.get(pk=row.pk))
         form.save()
         record_change(author, row, before)
-
-
-def _address(person: Any) -> str:
-    return str(getattr(person, person.get_email_field_name(), "") or "")
 
 
 @admin.register(Notification)

@@ -24,10 +24,6 @@ class CoreConfig(AppConfig):
         retention.register(
             "notifications", mailing.purge_due, "langbot_core.Notification"
         )
-        retention.keep(
-            "one row for each person and workspace",
-            "langbot_core.NotificationPreference",
-        )
         post_migrate.connect(
             roles.grant_rights, sender=self, dispatch_uid="langbot_core.roles"
         )

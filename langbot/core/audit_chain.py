@@ -80,11 +80,13 @@ def _seal_chain(workspace_id: int | None) -> int:
 
 @transaction.atomic
 def _seal_segment(workspace_id: int | None) -> int:
+    # The last seal first: rows that another process seals after it was read cost us
+    # its number, where rows read before it would be sealed again under the next.
+    last = _seals(workspace_id).last()
     waiting = AuditLog.objects.filter(workspace=workspace_id, seal=None)
     rows = list(waiting.order_by("pk")[:SEGMENT_ROWS])
     if not rows:
         return 0
-    last = _seals(workspace_id).last()
     digests = [digest_of(row) for row in rows]
     number = last.number + 1 if last else 1
     previous = last.hash if last else ""

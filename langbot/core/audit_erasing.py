@@ -15,9 +15,9 @@ from django.db import transaction
 from langbot.core.audit_chain import REWRITTEN, digest_of
 from langbot.core.authors import Author
 from langbot.core.models import AuditLog
+from langbot.lib.ids import UUID_TEXT
 from langbot.lib.models import lock_rows
 
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOGETHER = 500
 _LENGTHS = {"actor": 200, "object_id": 100}  # the columns'
 _COLUMNS = (*_LENGTHS, "before", "after")
@@ -52,7 +52,7 @@ class Traces:
 
     def are_in(self, value: Any) -> bool:
         """Whether a value names the person or one of their rows."""
-        ids = _ID.findall(str(value))
+        ids = UUID_TEXT.findall(str(value))
         return not self.objects.isdisjoint(ids) or self.in_value(value) != value
 
     def in_value(self, value: Any) -> Any:

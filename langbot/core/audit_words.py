@@ -35,6 +35,7 @@ ACTIONS: dict[str, Any] = {
     "extra day granted": _("extra day granted"),
     "forgot old secret keys": pgettext_lazy("audit", "forgot old secret keys"),
     "imported": pgettext_lazy("audit", "imported"),
+    "listeners disconnected": _("listeners disconnected"),
     "package built": pgettext_lazy("audit", "package built"),
     "package not built": pgettext_lazy("audit", "package not built"),
     "package removed": pgettext_lazy("audit", "package removed"),

@@ -25,7 +25,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from langbot.core import notifications
+from langbot.core import notifications, retention
 from langbot.core.models import Membership
 from langbot.core.notices import NoticeStatus, Notification
 from langbot.lib.conf import conf
@@ -42,7 +42,6 @@ KEEP_DAYS = 30
 _PERMANENT = 500  # SMTP's replies from here on
 _PEOPLE = 100  # of one round
 _MOST = 1000  # notices of one mail
-_BATCH = 1000  # rows that retention deletes at once
 
 
 class RefusedError(Exception):
@@ -73,10 +72,7 @@ def purge_due() -> int:
     """Delete notices that ended a month ago; returns how many went."""
     before = Now() - timedelta(days=KEEP_DAYS)
     due = Notification.objects.filter(created_at__lt=before)
-    removed = 0
-    while keys := list(due.values_list("pk", flat=True)[:_BATCH]):
-        removed += Notification.objects.filter(pk__in=keys).delete()[0]
-    return removed
+    return retention.delete_batches(due)
 
 
 def _due() -> QuerySet[Notification]:
@@ -117,7 +113,7 @@ def _send_to(recipient: int) -> bool:
     notices = _still_wanted(token, person) if person is not None else []
     if not notices:
         return False
-    return _deliver(token, _address(person), notices)
+    return _deliver(token, notifications.mail_address_of(person), notices)
 
 
 def _still_wanted(token: UUID, person: Any) -> list[Notification]:
@@ -139,16 +135,12 @@ def _still_wanted(token: UUID, person: Any) -> list[Notification]:
 
 def _may_receive(person: Any, notice: Notification) -> bool:
     """Whether the person is there, has an address and may see what it is about."""
-    if not person.is_active or not _address(person):
+    if not person.is_active or not notifications.mail_address_of(person):
         return False
     if not person.has_perm(notifications.kind_of(notice.kind).permission):
         return False
     place = Membership.objects.filter(user=person.pk, workspace=notice.workspace_id)
     return bool(person.is_superuser) or place.exists()
-
-
-def _address(person: Any) -> str:
-    return str(getattr(person, person.get_email_field_name(), "") or "")
 
 
 def _claimed(token: UUID) -> QuerySet[Notification]:

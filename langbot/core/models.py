@@ -52,6 +52,7 @@ class Membership(models.Model):
         models.CASCADE,
         related_name="memberships",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_membership_once` begins with it
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -128,6 +129,7 @@ class ServiceAccount(PublicModel):
         models.CASCADE,
         related_name="service_accounts",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_service_account_once` begins with it
     )
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,
@@ -193,6 +195,7 @@ class AuditSeal(AppendOnlyModel):
         null=True,
         related_name="audit_seals",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_audit_seal_once` begins with it
     )
     number = models.PositiveIntegerField(_("number"))
     previous_hash = models.CharField(_("hash before"), max_length=64, blank=True)
@@ -244,6 +247,7 @@ class AuditLog(AppendOnlyModel):
         null=True,
         related_name="audit",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_audit_workspace` begins with it
     )
     actor = models.CharField(_("actor"), max_length=200)
     source = models.CharField(

@@ -40,6 +40,7 @@ class NotificationPreference(models.Model):
         models.CASCADE,
         related_name="notification_preferences",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_notify_preference_once` begins with it
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -84,6 +85,7 @@ class Notification(models.Model):
         models.CASCADE,
         related_name="langbot_notifications",
         verbose_name=_("recipient"),
+        db_index=False,  # `langbot_notification_last` begins with it
     )
     kind = models.CharField(_("kind"), max_length=20, choices=NoticeKind.choices)
     key = models.CharField(_("key"), max_length=200)

@@ -89,6 +89,11 @@ def is_configured() -> bool:
     return is_own and settings.EMAIL_BACKEND != NO_MAIL
 
 
+def mail_address_of(person: Any) -> str:
+    """Return where a person gets mail, whatever the user model; empty for nowhere."""
+    return str(getattr(person, person.get_email_field_name(), "") or "")
+
+
 def notify(
     workspace: Workspace | int,
     kind: str,

@@ -17,9 +17,11 @@ from rest_framework.serializers import BaseSerializer
 SEND = "langbot_runners.add_eventlog"
 CANCEL_RUN = "langbot_runners.cancel_run"
 RESOLVE_ACTION = "langbot_runners.resolve_action"
+VIEW_ACTIONS = "langbot_runners.view_pendingaction"
 TAKE_OVER = "langbot_runners.take_over"
 RAW_PAYLOAD = "langbot_runners.view_raw_payload"
 COST = "langbot_runners.view_cost"
+CHANGE_TIER = "langbot_agents.change_persontier"
 SECRETS = "langbot_core.manage_secrets"
 
 _AGENT, _BINDING = "langbot_agents.agent", "langbot_agents.agentbinding"
@@ -40,6 +42,7 @@ RIGHTS: dict[tuple[str, str], tuple[str, ...]] = {
     (_BINDING, "resolve"): ("langbot_agents.view_agentbinding",),
     (_CONVERSATION, "messages"): (SEND,),
     (_CONVERSATION, "cancel"): ("langbot_runners.delete_queuedmessage",),
+    (_CONVERSATION, "disconnect"): ("langbot_runners.change_conversation",),
     (_RUN, "cancel"): (CANCEL_RUN,),
     (_RUN, "steer"): (SEND,),
     (_RUN, "token"): ("langbot_runners.view_agentrun",),

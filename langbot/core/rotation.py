@@ -8,7 +8,7 @@ it was: what is under the newest key is left alone.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cryptography.fernet import InvalidToken
 from django.db import transaction
@@ -60,8 +60,9 @@ def count_secrets() -> Rotation:
         count = found.counts[place.name] = Count()
         for pk, stored in place.rows().iterator(_ROWS_AT_ONCE):
             for token in place.tokens(stored):
-                _count(token, keys, count)
-                if not _opens(keys, token):
+                age = _age(token, keys)
+                setattr(count, age, getattr(count, age) + 1)
+                if age == "unreadable":
                     found.unreadable.append(f"{place.name} of row {pk}")
     return found
 
@@ -69,10 +70,8 @@ def count_secrets() -> Rotation:
 def begin_rotation() -> str:
     """Make the key that encrypts from now on, and return its fingerprint.
 
-    Call it, and what follows, inside `alone`.
-
-    A rotation that was broken off goes on with the key it had. Raises KeyFileError
-    where the keys are not in a file of ours.
+    Call it, and what follows, inside `alone`. A rotation that was broken off goes on
+    with the key it had. Raises KeyFileError where the keys are not in a file of ours.
     """
     keys = current_keys()
     if count_secrets().older:
@@ -120,15 +119,6 @@ def unreadable_names() -> list[str]:
     return count_secrets().unreadable[:_NAMES_AT_MOST]
 
 
-def _count(token: str, keys: Keys, count: Count) -> None:
-    if _opens(keys[:1], token):
-        count.newest += 1
-    elif _opens(keys, token):
-        count.older += 1
-    else:
-        count.unreadable += 1
-
-
 def _rewrite_place(place: Place, keys: Keys) -> int:
     """Rewrite one column; returns how many rows were written."""
     return sum(_rewrite_rows(place, ids, keys) for ids in _stale_rows(place, keys))
@@ -161,16 +151,20 @@ def _rewrite_rows(place: Place, ids: list[Any], keys: Keys) -> int:
 
 def _is_stale(place: Place, stored: Any, keys: Keys) -> bool:
     """Whether something in it is readable, and not with the newest key."""
-    return any(
-        not _opens(keys[:1], token) and _opens(keys, token)
-        for token in place.tokens(stored)
-    )
+    return any(_age(token, keys) == "older" for token in place.tokens(stored))
 
 
 def _renewed(token: str, keys: Keys) -> str:
-    if _opens(keys[:1], token) or not _opens(keys, token):
+    if _age(token, keys) != "older":
         return token
     return cipher(keys).rotate(token.encode()).decode()
+
+
+def _age(token: str, keys: Keys) -> Literal["newest", "older", "unreadable"]:
+    """Return which key reads a secret."""
+    if _opens(keys[:1], token):
+        return "newest"
+    return "older" if _opens(keys, token) else "unreadable"
 
 
 def _opens(keys: Keys, token: str) -> bool:

@@ -67,12 +67,12 @@ class LocalBucket:
         self._burst = self._tokens = float(burst)
         self._at = time.monotonic()
 
-    def take(self) -> float:
-        """Take a token and return 0, or the seconds until there is one again."""
+    def take(self, tokens: float = 1) -> float:
+        """Take tokens and return 0, or the seconds until there are as many."""
         now = time.monotonic()
         refilled = self._tokens + (now - self._at) * self._per_second
         self._at, self._tokens = now, min(self._burst, refilled)
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._per_second
-        self._tokens -= 1
+        if self._tokens < tokens:
+            return (tokens - self._tokens) / self._per_second
+        self._tokens -= tokens
         return 0.0

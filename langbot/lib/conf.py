@@ -12,6 +12,9 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
+DEEPEST_SUB_RUN = 3  # AG-28; the table refuses more
+_SDK_SLOTS = 128  # requests at once (wire 2.5)
+
 
 class Limits(BaseModel):
     """Times in seconds, sizes in bytes. Order is checked (C-07)."""
@@ -36,6 +39,7 @@ class Limits(BaseModel):
     follow_ups_per_minute: int = 30  # AG-08, of one person
     follow_up_characters: int = 32_000  # AG-05
     runs_per_connection: int = 100  # of the SDK's 128 slots (wire 2.5)
+    sub_runs_per_connection: int = 8  # more for each depth of sub-runs
     worker_runs: int = 1000
     # Host calls. A local-agent run of two turns makes about 60 (wire 7), most of them
     # count_tokens in bursts; a connection carries 100 runs. What is far beyond that is
@@ -95,6 +99,10 @@ class Limits(BaseModel):
             raise ValueError(message)
         if self.sub_run_wait_seconds >= self.tool_call_seconds:
             message = "a wait for another agent < the tool call that waits"
+            raise ValueError(message)
+        most = self.runs_per_connection + DEEPEST_SUB_RUN * self.sub_runs_per_connection
+        if self.sub_runs_per_connection < 1 or most >= _SDK_SLOTS:
+            message = "runs and sub-runs of a connection < the SDK's 128 slots"
             raise ValueError(message)
         if self.node_dead_seconds <= 2 * self.heartbeat_seconds:
             message = "a node is dead after more than two missed heartbeats"

@@ -42,6 +42,11 @@ def counts_of(rows: Mapping[str, QuerySet[Any]]) -> dict[str, int]:
         return dict(zip(rows, cursor.fetchone(), strict=True))
 
 
+def capped(number: int, most: int) -> str:
+    """Return a number as people read it that was counted up to one more than `most`."""
+    return str(number) if number <= most else f"{most}+"
+
+
 def _from_statistics(rows: QuerySet[Any]) -> int:
     """Return PostgreSQL's estimate; 0 where there is none or the table is small."""
     connection = connections[rows.db]
@@ -62,4 +67,4 @@ def _span(rows: QuerySet[Any]) -> int:
     return 0 if newest is None or oldest is None else int(newest) - int(oldest) + 1
 
 
-__all__ = ["EXACT_ROWS", "counts_of", "roughly"]
+__all__ = ["EXACT_ROWS", "capped", "counts_of", "roughly"]

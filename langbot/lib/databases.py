@@ -17,6 +17,15 @@ _PRAGMAS = (
     "PRAGMA mmap_size=67108864;"
 )
 _PREPARE_AFTER = 3  # executions on one connection
+# A process that is suspended in a transaction keeps its row locks. Longer than the
+# lease of a worker (6 s), since who is cut off has lost its runs already, and short
+# enough for them to be adopted, or ended, within 15 s more.
+IDLE_IN_TRANSACTION_SECONDS = 10
+# What the tables fit into is memory or a solid-state disk, where a page is found about
+# as fast as the next one is read. PostgreSQL's 4 is for spinning disks: a connection
+# that prepares while the tables are new then plans to read them whole, and keeps to it
+# until statistics come, when they are full of rows.
+_RANDOM_PAGE_COST = 1.1
 
 
 def sqlite_database(path: Path) -> dict[str, Any]:
@@ -57,17 +66,26 @@ def database_from_url(url: str, *, pool_size: int = 20) -> dict[str, Any]:
         "CONN_MAX_AGE": 0,  # the pool keeps connections; the two exclude each other
         "OPTIONS": {
             "pool": {"min_size": 0, "max_size": pool_size, "timeout": 20},
-            **_statement_options(given),
+            **_session_options(given),
             **given,
         },
     }
 
 
-def _statement_options(given: dict[str, str]) -> dict[str, Any]:
+def _session_options(given: dict[str, str]) -> dict[str, Any]:
     """Let the server plan a statement once a connection, not at each execution.
 
-    `prepared_statements=0` is for poolers that do not keep them.
+    And let it end sessions that do nothing in a transaction. `prepared_statements=0`
+    is for poolers that keep nothing of a session; `options` of one's own replace ours.
     """
     if given.pop("prepared_statements", "1") == "0":
         return {}
-    return {"server_side_binding": True, "prepare_threshold": _PREPARE_AFTER}
+    options = {
+        "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+        "random_page_cost": _RANDOM_PAGE_COST,
+    }
+    return {
+        "server_side_binding": True,
+        "prepare_threshold": _PREPARE_AFTER,
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+    }

@@ -1,12 +1,14 @@
 """Time-ordered identifiers."""
 
 import os
+import re
 import threading
 import time
 from io import BytesIO
 from typing import Any
 from uuid import UUID
 
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TAIL_BITS = 74  # rand_a (12) and rand_b (62) of RFC 9562, section 5.7
 _STEP_BITS = 32  # random increments, so that neighbours cannot be guessed
 _RANDOM_BYTES = 4096  # asked at once: a system call gives up the interpreter's lock
@@ -62,6 +64,11 @@ def uuid7() -> UUID:
     milliseconds, tail = _sequence.advance()
     rand_a, rand_b = tail >> 62, tail & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 7 << 76 | rand_a << 64 | 2 << 62 | rand_b)
+
+
+def smallest_uuid7(seconds: float) -> UUID:
+    """Return what no UUIDv7 made since then is below; `seconds` since the epoch."""
+    return UUID(int=int(seconds * 1000) << 80)
 
 
 def read_uuid(given: Any) -> UUID | None:

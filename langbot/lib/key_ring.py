@@ -29,22 +29,20 @@ class KeyFileError(RuntimeError):
 
 def current_keys() -> Keys:
     """Return the keys as they are now, newest first; empty where there are none."""
-    settings = conf()
-    if settings.secret_keys or settings.secret_keys_file is None:
-        return tuple(settings.secret_keys)
-    return _keys_of(settings.secret_keys_file)
+    path = _file()
+    return tuple(conf().secret_keys) if path is None else _keys_of(path)
 
 
 def key_file() -> Path:
     """Return the file that rotation writes; raises KeyFileError for listed keys."""
-    settings = conf()
-    if settings.secret_keys or settings.secret_keys_file is None:
+    path = _file()
+    if path is None:
         message = (
             "the keys are listed in the settings (LANGBOT_SECRET_KEYS): put a new one "
             "first there, restart every process, then run this again"
         )
         raise KeyFileError(message)
-    return settings.secret_keys_file
+    return path
 
 
 def write_keys(keys: Keys) -> None:
@@ -70,11 +68,11 @@ def alone() -> Iterator[None]:
 
     The kernel lets go of it when the process dies, however it dies.
     """
-    settings = conf()
-    if settings.secret_keys or settings.secret_keys_file is None:
+    path = _file()
+    if path is None:
         yield  # nobody writes the keys, and writing the secrets twice harms nobody
         return
-    with settings.secret_keys_file.with_suffix(".lock").open("w") as lock:
+    with path.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,6 +88,12 @@ def new_key() -> str:
 def fingerprint(key: str) -> str:
     """Return what names a key in logs and reports, and tells nothing of it."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def _file() -> Path | None:
+    """Return the file that holds the keys; None where the settings list them."""
+    settings = conf()
+    return None if settings.secret_keys else settings.secret_keys_file
 
 
 def _keys_of(path: Path) -> Keys:

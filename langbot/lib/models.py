@@ -81,13 +81,19 @@ class AppendOnlyModel(models.Model):
         raise AppendOnlyError(type(self).__name__)
 
 
-def lock_rows(queryset: models.QuerySet[Row]) -> list[Row]:
+def lock_rows(
+    queryset: models.QuerySet[Row], *, skip_locked: bool = False
+) -> list[Row]:
     """Lock rows in id order, the order that every transaction keeps."""
-    return list(locking(queryset))
+    return list(locking(queryset, skip_locked=skip_locked))
 
 
-def locking(queryset: models.QuerySet[Row]) -> models.QuerySet[Row]:
+def locking(
+    queryset: models.QuerySet[Row], *, skip_locked: bool = False
+) -> models.QuerySet[Row]:
     """Return the queryset that locks its rows in id order.
+
+    `skip_locked` leaves out those that another transaction holds.
 
     The lock is the one that an UPDATE takes: rows that only refer to these, by foreign
     key, do not wait for it, which would be a second order of locks.
@@ -95,7 +101,9 @@ def locking(queryset: models.QuerySet[Row]) -> models.QuerySet[Row]:
     """
     ordered = queryset.order_by("pk")
     if connections[ordered.db].features.has_select_for_update:
-        ordered = ordered.select_for_update(of=("self",), no_key=True)
+        ordered = ordered.select_for_update(
+            of=("self",), no_key=True, skip_locked=skip_locked
+        )
     return ordered
 
 

@@ -5,13 +5,13 @@ Keys grow with time, so that a range of them goes with the index of any other fi
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from langbot.lib.admin import DropdownFilter
+from langbot.lib.ids import smallest_uuid7
 
 Row = TypeVar("Row", bound=Model)
 
@@ -47,7 +47,7 @@ def first_key_since(model: type[Model], moment: datetime) -> int | None:
 
     Public ids are UUIDv7: the smallest one of a moment finds the row by their index.
     """
-    smallest = UUID(int=int(moment.timestamp() * 1000) << 80)
+    smallest = smallest_uuid7(moment.timestamp())
     rows = model._default_manager.filter(public_id__gte=smallest)
     keys = rows.order_by("public_id").values_list("pk", flat=True)
     found: int | None = keys.first()

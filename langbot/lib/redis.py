@@ -69,6 +69,11 @@ def run_live(run: object) -> str:
     return _key("run", run)
 
 
+def run_followers(run: object) -> str:
+    """Connections that clients opened to a run; 1 h after the last one."""
+    return _key("followers", run)
+
+
 def worker_inbox(node: object) -> str:
     """Hints to a worker (cancel this run); 60 s after the last one."""
     return _key("worker", node, "in")

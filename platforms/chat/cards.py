@@ -24,7 +24,7 @@ from runners.actions import (
     Decision,
     resolve_action,
 )
-from runners.choices import ActionKind
+from runners.choices import ActionKind, ActionStatus
 from runners.models import PendingAction
 
 CHAT = "chat"  # the door, as the audit log names it
@@ -78,7 +78,7 @@ def details_of(action: PendingAction) -> dict[str, Any]:
     """Return what who decides has to see; secrets are masked."""
     return {
         "id": str(action.public_id),
-        "status": action.status if not action.is_open else "open",
+        "status": _status_of(action),
         "title": title_of(action),
         "tool": action.tool_name,
         "arguments": redact(action.arguments),
@@ -96,7 +96,7 @@ def _card(action: PendingAction) -> dict[str, Any]:
     card: dict[str, Any] = {
         "id": str(action.public_id),
         "kind": action.kind,
-        "status": "open" if action.is_open else _ended(action),
+        "status": _status_of(action),
         "title": str((action.form or {}).get("title") or ""),
         "created_at": action.created_at.isoformat(),
     }
@@ -105,8 +105,10 @@ def _card(action: PendingAction) -> dict[str, Any]:
     return card
 
 
-def _ended(action: PendingAction) -> str:
-    return "expired" if action.status == "open" else str(action.status)
+def _status_of(action: PendingAction) -> str:
+    """Return its status, `expired` also before the sweep has written so."""
+    is_over = action.status == ActionStatus.OPEN and not action.is_open
+    return str(ActionStatus.EXPIRED if is_over else action.status)
 
 
 __all__ = ["answer", "approvals_of", "cards_of", "details_of", "may_decide"]

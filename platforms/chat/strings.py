@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from langbot.lib.codes import visitor_texts
-from runners.choices import ActionStatus
+from runners.choices import ActionStatus as Status
 
 
 def chat_strings() -> dict[str, Any]:
@@ -25,6 +26,7 @@ def chat_strings() -> dict[str, Any]:
         "queued": _("Waiting for its turn"),
         "sending": _("Sending…"),
         "incomplete": _("Stopped"),
+        "unfinished": _("Not finished"),
         "again": _("Answer again"),
         "conversation_busy": _("Please wait for the answer, or stop it."),
         "ignored": _("Nobody is set up to answer here."),
@@ -32,6 +34,7 @@ def chat_strings() -> dict[str, Any]:
         "paused": _("Waiting for a person to decide"),
         "question": _("A question"),
         "approval": _("A step waits for approval"),
+        "approval_over": _("A step that needed approval"),
         "waits_for_approval": _("Waiting for somebody who may approve it."),
         "send_answer": _("Send the answer"),
         "dismiss": _("Do not answer"),
@@ -39,7 +42,7 @@ def chat_strings() -> dict[str, Any]:
         "reject": _("Reject"),
         "reason": _("Reason (optional)"),
         "arguments": _("Arguments"),
-        "outcomes": {value: str(label) for value, label in ActionStatus.choices},
+        "outcomes": _outcomes(),
         "action_resolved": _("This has been decided already."),
         "action_expired": _("This is no longer asked."),
         "invalid_decision": _("Please check your answer."),
@@ -52,4 +55,15 @@ def chat_strings() -> dict[str, Any]:
         "bot_disabled": _("This chat is closed."),
         "agent_unavailable": _("Nobody answers here at the moment."),
         "unavailable": _("The service does not answer. Please try again soon."),
+    }
+
+
+def _outcomes() -> dict[str, str]:
+    return {
+        Status.APPROVED: pgettext("what became of it", "Approved"),
+        Status.EDITED: pgettext("what became of it", "Approved with changes"),
+        Status.REJECTED: pgettext("what became of it", "Rejected"),
+        Status.RESPONDED: pgettext("what became of it", "Answered"),
+        Status.EXPIRED: pgettext("what became of it", "No longer asked"),
+        Status.CANCELLED: pgettext("what became of it", "No longer asked"),
     }

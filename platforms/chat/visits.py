@@ -19,7 +19,14 @@ from platforms.models import Bot
 from runners.admission import conversation_key
 from runners.answers import answer_for, find_message, full_text
 from runners.branches import regenerate
-from runners.choices import LIVE, THOUGHT, EventType, QueuedStatus, Role
+from runners.choices import (
+    LIVE,
+    THOUGHT,
+    EventType,
+    QueuedStatus,
+    Role,
+    RunStatus,
+)
 from runners.ledger.runs import AgentRunQuerySet
 from runners.models import (
     AgentRun,
@@ -45,6 +52,7 @@ _SHOWN = frozenset(
         EventType.REASONING_DELTA,  # where the agent's policy shows it
         EventType.MESSAGE_DELTA,
         EventType.MESSAGE_COMPLETED,
+        EventType.STEERING_INJECTED,  # the ids alone
         EventType.RUN_COMPLETED,
         EventType.RUN_FAILED,
     }
@@ -219,11 +227,15 @@ def shown_event(event: dict[str, Any]) -> dict[str, Any] | None:
     if event["type"] not in _SHOWN:
         return None
     data = event["data"] if isinstance(event["data"], dict) else {}
+    shown = {name: data[name] for name in _PUBLIC_DATA if name in data}
+    if event["type"] == EventType.STEERING_INJECTED:
+        messages = data.get("messages") or []
+        shown["taken"] = [one["message_id"] for one in messages]
     return {
         "run_id": event["run_id"],
         "seq": event["seq"],
         "event_type": event["type"],
-        "data": {name: data[name] for name in _PUBLIC_DATA if name in data},
+        "data": shown,
         "created_at": event["created_at"],
     }
 
@@ -283,21 +295,27 @@ def _is_forgotten(turn: Turn) -> bool:
 
 
 def _waiting(visit: Visit) -> list[dict[str, Any]]:
-    """Return what has no answer yet, also what another message's run will answer."""
+    """Return what has no answer yet, also what another message's run will answer.
+
+    `taken` says that it has: such a message can no longer be taken back.
+    """
     unanswered = Q(status=QueuedStatus.QUEUED) | Q(
         status=QueuedStatus.INJECTED, run__status__in=LIVE
     )
     messages = QueuedMessage.objects.select_related("event").filter(
         unanswered, conversation__in=conversations(visit)
     )
-    return [
+    items = [
         {
             "message_id": str(message.public_id),
             "client_key": _client_key(visit, message.event),
             "text": str(message.event.input.get("text") or ""),
+            "taken": message.status == QueuedStatus.INJECTED,
         }
         for message in messages.order_by("pk")
     ]
+    # What somebody else said stands in the transcript once it is taken.
+    return [item for item in items if item["client_key"] or not item["taken"]]
 
 
 def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:
@@ -314,5 +332,6 @@ def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:
         "client_key": _client_key(visit, row.event) if is_user else "",
         "block": row.metadata.get("block"),  # of reasoning: which one of its run
         "incomplete": bool(row.metadata.get("incomplete")),
+        "stopped": bool(row.run and row.run.status == RunStatus.CANCELLED),
         "created_at": row.created_at.isoformat(),
     }

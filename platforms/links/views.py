@@ -18,6 +18,7 @@ from runners.action_forms import (
     add_error,
     form_for,
     read_decision,
+    reason_of,
     refusal_text,
     resolution_text,
     title_of,
@@ -85,6 +86,7 @@ def _page(
     arguments = json.dumps(redact(action.arguments), indent=2, ensure_ascii=False)
     context = {
         "title": title_of(action),
+        "reason": reason_of(action),
         "action": action,
         "form": form_for(action, by_link=True) if form is None else form,
         "is_question": is_question,

@@ -2,22 +2,22 @@
 
 from runners.admin import (
     actions,
-    carriers,
     conversations,
     deliveries,
     events,
     grants,
     ledger,
+    nodes,
     runs,
 )
 
 __all__ = [
     "actions",
-    "carriers",
     "conversations",
     "deliveries",
     "events",
     "grants",
     "ledger",
+    "nodes",
     "runs",
 ]

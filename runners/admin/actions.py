@@ -12,13 +12,14 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import author_of
-from langbot.core.permissions import RESOLVE_ACTION
+from langbot.core.permissions import RAW_PAYLOAD, RESOLVE_ACTION
 from langbot.lib import admin as look
 from runners.action_forms import (
     DecisionForm,
     add_error,
     form_for,
     read_decision,
+    reason_of,
     refusal_text,
     resolution_text,
     title_of,
@@ -40,7 +41,6 @@ from runners.admin.display import (
     page_of,
 )
 from runners.admin.filters import AgentFilter, KindFilter, StatusFilter
-from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, actions_named
 from runners.choices import ActionKind, ActionStatus
 from runners.errors import AdmissionError
@@ -93,13 +93,14 @@ class PendingActionAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         is_question = obj is not None and obj.kind == ActionKind.QUESTION
-        asked = [] if is_question else ["tool_name", "content"]
+        asked = ["asked", *([] if is_question else ["tool_name", "content"])]
+        asked += ["reason", "until"] if obj and reason_of(obj) else ["until"]
         became = ["state", "outcome"]
-        if request.user.has_perm(RAW):
-            became += ["decided", "answered"]
+        if request.user.has_perm(RAW_PAYLOAD):
+            became += ["decided", "answered"] if obj and obj.answer else ["decided"]
         origin = ["workspace", "agent_link", "run_link", "place", "tool_call_id"]
         return [
-            (_("What is asked?"), {"fields": ["asked", *asked, "reason", "until"]}),
+            (_("What is asked?"), {"fields": asked}),
             (_("What became of it?"), {"fields": became}),
             (_("Where does it come from?"), {"fields": [*origin, "public_id"]}),
         ]
@@ -110,6 +111,7 @@ class PendingActionAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
         action = context.get("original")
         if action is not None:
             context["title"] = title_of(action)
+            context["reason"] = reason_of(action)
             if action.is_open and self.has_resolve_permission(request):
                 given = getattr(request, "langbot_decision", None)
                 form: DecisionForm = given or form_for(action)

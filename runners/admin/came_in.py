@@ -7,9 +7,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
 from runners.admin.wording import message_text
+from runners.ledger.lineage import SOURCE
 from runners.models import EventLog
-
-_FROM_RUN = "run:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,9 @@ def person(value: Any) -> str:
 
 def source_link(event: EventLog) -> str:
     """Return the source of an event; one that is a run leads to its page."""
-    if not event.source.startswith(_FROM_RUN):
+    if not event.source.startswith(SOURCE):
         return event.source
-    run_id = event.source.removeprefix(_FROM_RUN)
+    run_id = event.source.removeprefix(SOURCE)
     try:
         there = reverse("admin:langbot_runners_agentrun_by_id", args=[run_id])
     except NoReverseMatch:  # not an id

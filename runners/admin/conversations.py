@@ -15,6 +15,11 @@ from langbot.lib.periods import PeriodFilter
 from runners.admin.display import TimedList, run_badge
 from runners.admin.filters import BotFilter, KindFilter
 from runners.admin.people import ErasingPeople
+from runners.admin.regenerating import (
+    RegeneratingAdmin,
+    can_be_regenerated,
+    may_regenerate,
+)
 from runners.admin.search import IdSearch, conversations_named
 from runners.choices import QueuedStatus, Role
 from runners.models import Conversation, TranscriptItem
@@ -26,7 +31,9 @@ _WAITING = 50
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ErasingPeople, IdSearch, look.RecordAdmin, TimedList):
+class ConversationAdmin(
+    RegeneratingAdmin, ErasingPeople, IdSearch, look.RecordAdmin, TimedList
+):
     Media = look.RecordMedia
     list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]
     list_filter = [KindFilter, "workspace", BotFilter, PeriodFilter]
@@ -82,7 +89,9 @@ class ConversationAdmin(ErasingPeople, IdSearch, look.RecordAdmin, TimedList):
         conversation = context.get("original")
         if conversation is not None:
             context |= _transcript(conversation, request.GET.get("before", ""))
-            context["runs"] = _latest_runs(conversation)
+            context["runs"] = runs = _latest_runs(conversation)
+            is_idle = all(run["row"].is_terminal for run in runs)
+            context["may_regenerate"] = is_idle and may_regenerate(request)
             context["waiting"] = _waiting(conversation)
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -107,6 +116,7 @@ def _message(item: TranscriptItem) -> dict[str, Any]:
     return {
         "item": item,
         "html": markdown_html(item.text) if is_reply else "",
+        "is_answer": can_be_regenerated(item),
         "problem": explain(code).meaning if item.item_type == "error" and code else "",
     }
 

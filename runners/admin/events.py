@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import author_of
+from langbot.core.permissions import RAW_PAYLOAD
 from langbot.lib import admin as look
 from langbot.lib.periods import PeriodFilter
 from runners.admin.acts import Acts
@@ -26,7 +27,6 @@ from runners.admin.display import (
 )
 from runners.admin.exports import Column, Exports
 from runners.admin.filters import BotFilter, OutcomeFilter
-from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, events_named
 from runners.choices import EventOutcome
 from runners.models import AgentRun, Delivery, EventLog, QueuedMessage
@@ -104,7 +104,7 @@ class EventLogAdmin(Acts, Exports, IdSearch, look.RecordAdmin, TimedList, BotCol
         became = ["result", "outcome_reason"]
         happened = ["type", "when", "came_from", "event_id", "who", "about"]
         came = ["said", "full_input"]
-        if request.user.has_perm(RAW):
+        if request.user.has_perm(RAW_PAYLOAD):
             came += ["full_data", "way_back", "all_metadata", "raw"]
         more = ["trigger_source", "source_event_type", "public_id", "created_at"]
         place = ["workspace", "bot", "conversation", "thread"]

@@ -11,11 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import author_of
 from langbot.core.audit import record_act
+from langbot.core.permissions import RAW_PAYLOAD
 from langbot.lib import admin as look
 from runners.admin.acts import Acts
 from runners.admin.display import TimedList, document, link_to
 from runners.admin.filters import StatusFilter
-from runners.admin.run_page import RAW
 from runners.admin.search import IdSearch, calls_named, queued_named
 from runners.choices import QueuedStatus
 from runners.models import (
@@ -146,7 +146,7 @@ class RunnerStateAdmin(look.RecordAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = ["workspace", "runner_id", "scope", "scope_key", "key", "version"]
-        shown = ["content"] if request.user.has_perm(RAW) else []
+        shown = ["content"] if request.user.has_perm(RAW_PAYLOAD) else []
         return [*names, *shown, "expires_at", "updated_at"]
 
     @admin.display(description=_("value"))
@@ -173,7 +173,7 @@ class HostCallAdmin(IdSearch, look.RecordAdmin, TimedList):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = ["run", "invocation", "plugin_seq_id", "action", "status"]
-        shown = ["reply"] if request.user.has_perm(RAW) else []
+        shown = ["reply"] if request.user.has_perm(RAW_PAYLOAD) else []
         return [*names, *shown, "created_at", "answered_at"]
 
     @admin.display(description=_("answer"))

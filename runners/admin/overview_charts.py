@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from runners.admin.overview_numbers import Numbers, Part, Window
 
@@ -50,7 +51,11 @@ def runs_chart(numbers: Numbers) -> Chart:
     most = max((part.total for part in numbers.parts), default=0)
     names = {"good": _("completed"), "bad": _("failed"), "calm": _("other")}
     bad = sum(part.bad for part in numbers.parts)
-    summary = _("%(total)d runs, %(bad)d of them failed.")
+    summary = ngettext(
+        "%(total)d run, %(bad)d of them failed.",
+        "%(total)d runs, %(bad)d of them failed.",
+        numbers.total,
+    )
     return Chart(
         name="runs",
         title=_("Runs"),

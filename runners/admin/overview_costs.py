@@ -9,9 +9,10 @@ from django.utils.translation import gettext as _
 from agents.choices import CostSource
 from agents.models import UsageRecord
 from langbot.core.permissions import COST
+from langbot.lib.ids import smallest_uuid7
 from langbot.lib.money import dollars
 from runners.admin.overview_charts import HEIGHT, Chart, bar_at, part_name, ticks_of
-from runners.admin.overview_numbers import Numbers, Part, recent, smallest_id
+from runners.admin.overview_numbers import Numbers, Part, recent
 
 
 def cost_charts(user: Any, numbers: Numbers) -> list[Chart]:
@@ -27,7 +28,7 @@ def _sums(user: Any, edges: list[Any]) -> dict[int, tuple[int, int]]:
     """Return {part: (microdollars, calls without a cost)}; one query."""
     part = Case(
         *(
-            When(public_id__lt=smallest_id(end), then=Value(number))
+            When(public_id__lt=smallest_uuid7(end.timestamp()), then=Value(number))
             for number, (_begin, end) in enumerate(pairwise(edges))
         ),
         default=Value(len(edges) - 1),

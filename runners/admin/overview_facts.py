@@ -10,7 +10,7 @@ from agents.choices import ConnectionStatus
 from agents.models import Agent, AgentBinding, PluginConnection, RunnerDescriptor
 from agents.registry.connections import online_runner_ids
 from langbot.core.access import visible_rows
-from langbot.lib.counts import counts_of
+from langbot.lib.counts import capped, counts_of
 from runners.admin.overview_numbers import DAY, since
 from runners.choices import DeliveryStatus, QueuedStatus, RunStatus
 from runners.models import (
@@ -46,7 +46,7 @@ class Facts:
     def count(self, name: str) -> tuple[int, str]:
         """Return a number, and how it is shown."""
         number = self.counts.get(name, 0)
-        return number, str(number) if number <= MOST else f"{MOST}+"
+        return number, capped(number, MOST)
 
     @cached_property
     def agents(self) -> list[Agent]:
@@ -83,7 +83,7 @@ class Facts:
         waiting = QueuedMessage.objects.filter(status=QueuedStatus.QUEUED)
         user = self.user
         return {
-            "langbot_runners.view_workernode": {"workers": living_workers()},
+            "langbot_runners.view_workernode": {"workers": WorkerNode.objects.alive()},
             "langbot_agents.view_pluginconnection": {
                 "plugins": visible_rows(user, online, shared=True)
             },
@@ -121,9 +121,4 @@ def facts_for(user: Any) -> Facts:
     return known
 
 
-def living_workers() -> QuerySet[WorkerNode]:
-    """Return the worker processes whose heart beats."""
-    return WorkerNode.objects.alive()
-
-
-__all__ = ["MOST", "Facts", "facts_for", "living_workers"]
+__all__ = ["MOST", "Facts", "facts_for"]

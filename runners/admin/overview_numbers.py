@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median, quantiles
 from typing import Any
-from uuid import UUID
 
 from django.db.models import (
     Case,
@@ -25,6 +24,7 @@ from django.db.models.functions import Mod
 from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import visible_rows
+from langbot.lib.ids import smallest_uuid7
 from runners.choices import TERMINAL, RunStatus
 from runners.models import AgentRun
 
@@ -98,7 +98,8 @@ def recent(user: Any, model: type[Model], moment: datetime) -> QuerySet[Any]:
 
 def since(model: type[Model], moment: datetime) -> Q:
     """Select what was made since a moment, as a range of keys."""
-    rows = model._default_manager.filter(public_id__gte=smallest_id(moment))
+    first = smallest_uuid7(moment.timestamp())
+    rows = model._default_manager.filter(public_id__gte=first)
     return Q(pk__gte=Subquery(rows.order_by("public_id").values("pk")[:1]))
 
 
@@ -119,16 +120,11 @@ def numbers_of(user: Any, window: Window) -> Numbers:
     return Numbers(window, parts, statuses, total >= MOST_ROWS)
 
 
-def smallest_id(moment: datetime) -> UUID:
-    """Return the smallest UUIDv7 of a moment: public ids are indexed by time."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
-
-
 def _part_of(edges: list[datetime]) -> Case:
     """Return the number of a run's part; ids compare faster than times are cut."""
     return Case(
         *(
-            When(public_id__lt=smallest_id(edge), then=Value(number))
+            When(public_id__lt=smallest_uuid7(edge.timestamp()), then=Value(number))
             for number, edge in enumerate(edges[1:-1])
         ),
         default=Value(len(edges) - 2),

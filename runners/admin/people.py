@@ -1,7 +1,6 @@
 """Erasing the people of conversations, from their list, after a question."""
 
 from collections import Counter
-from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -12,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from langbot.core.access import author_of
+from langbot.lib import admin as look
 from runners.choices import Role
 from runners.models import Conversation, TranscriptItem
 from runners.people.erasing import erase_person
@@ -20,7 +20,7 @@ from runners.people.persons import Person
 MOST = 20  # people at once: a page is not to wait longer
 
 
-class ErasingPeople:
+class ErasingPeople(look.ModelAdmin):
     """Adds the action to the list of conversations."""
 
     def has_erase_permission(self, request: HttpRequest) -> bool:
@@ -37,7 +37,8 @@ class ErasingPeople:
         """Show who it is and ask; then erase each everywhere at their bot."""
         people = people_of(queryset)
         if len(people) > MOST:
-            self._say(request, _("These are too many people at once."), messages.ERROR)
+            many = _("These are too many people at once.")
+            self.message_user(request, many, messages.ERROR)
             return None
         if people and request.POST.get("post") != "yes":
             return self._ask(request, queryset, people)
@@ -50,7 +51,7 @@ class ErasingPeople:
             len(people),
         )
         given = {"people": len(people), "rows": sum(removed.values())}
-        self._say(request, text % given, messages.SUCCESS)
+        self.message_user(request, text % given, messages.SUCCESS)
         return None
 
     def _ask(
@@ -59,33 +60,31 @@ class ErasingPeople:
         queryset: QuerySet[Conversation],
         people: list[Person],
     ) -> HttpResponse:
-        page: Any = self
         context = {
-            **page.admin_site.each_context(request),
+            **self.admin_site.each_context(request),
             "title": _("Erase these people?"),
-            "opts": page.opts,
-            "media": page.media,
+            "opts": self.opts,
+            "media": self.media,
             "people": people,
             "keys": queryset.values_list("pk", flat=True),
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/langbot_runners/erase.html", context)
 
-    def _say(self, request: HttpRequest, text: Any, level: int) -> None:
-        page: Any = self
-        page.message_user(request, text, level)
-
 
 def people_of(conversations: QuerySet[Conversation]) -> list[Person]:
     """Return who spoke in the conversations, each once at their bot and workspace."""
-    found: dict[tuple[Any, ...], Person] = {}
-    for place in conversations.select_related("workspace"):
-        said = TranscriptItem.objects.filter(conversation=place, role=Role.USER)
-        actors = said.order_by().values_list("actor_id", flat=True).distinct()
-        for actor in sorted({place.actor_id, *actors} - {""}):
-            person = Person(actor, place.workspace, place.bot_id)
-            found[actor, place.workspace_id, place.bot_id] = person
-    return list(found.values())
+    places = {place.pk: place for place in conversations.select_related("workspace")}
+    here = conversations.order_by().values("pk")
+    said = TranscriptItem.objects.filter(conversation__in=here, role=Role.USER)
+    spoke = said.order_by().values_list("conversation", "actor_id").distinct()
+    named = {*spoke, *((place.pk, place.actor_id) for place in places.values())}
+    people = [
+        Person(actor, places[key].workspace, places[key].bot_id)
+        for key, actor in sorted(named)
+        if actor
+    ]
+    return list(dict.fromkeys(people))
 
 
 __all__ = ["ErasingPeople", "people_of"]

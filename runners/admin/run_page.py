@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from artifacts.models import Artifact
+from langbot.core.permissions import COST, RAW_PAYLOAD
 from langbot.lib.codes import explain
 from langbot.lib.money import dollars
 from runners.action_forms import title_of
@@ -27,15 +28,13 @@ from runners.admin.wording import waiting_words
 from runners.choices import EventType
 from runners.models import AgentRun, Delivery, PendingAction, RemoteRuntime, WorkerNode
 
-RAW = "langbot_runners.view_raw_payload"
-COST = "langbot_runners.view_cost"
 _MOST = 20  # related rows of a kind
 
 
 def fieldsets_of(request: HttpRequest) -> list[tuple[Any, dict[str, Any]]]:
     """Return the parts of the page's form; frozen inputs only for those who may."""
     rules = ["agent_version", "binding", "origin", "depth", "deadline_at"]
-    if request.user.has_perm(RAW):
+    if request.user.has_perm(RAW_PAYLOAD):
         rules += ["frozen", "all_metadata"]
     carried = ["node", "fencing_token", "connection_id", "web_node", "invocation"]
     carried += ["last_seq", "last_runner_sequence", "inbound_cursor"]
@@ -135,10 +134,10 @@ def _worker(run: AgentRun) -> str:
     """Return a link to the worker or the remote runtime that has or had the run."""
     if run.node is None:
         return ""
-    for carriers in (WorkerNode.objects, RemoteRuntime.objects):
-        carrier: Model | None = carriers.filter(public_id=run.node).first()
-        if carrier is not None:
-            return link_to(carrier)
+    for nodes in (WorkerNode.objects, RemoteRuntime.objects):
+        node: Model | None = nodes.filter(public_id=run.node).first()
+        if node is not None:
+            return link_to(node)
     return ""
 
 
@@ -184,8 +183,6 @@ def _artifacts(run: AgentRun) -> QuerySet[Artifact]:
 
 
 __all__ = [
-    "COST",
-    "RAW",
     "context_of",
     "facts_of",
     "fieldsets_of",

@@ -33,7 +33,6 @@ from runners.admin.display import (
 from runners.admin.exports import Column, Exports
 from runners.admin.filters import AgentFilter, BotFilter, LabelFilter, StatusFilter
 from runners.admin.run_page import (
-    RAW,
     context_of,
     facts_of,
     fieldsets_of,
@@ -309,4 +308,4 @@ class AgentRunAdmin(Acts, Exports, IdSearch, look.RecordAdmin, RunTable):
 
 _NAME = "langbot_runners_agentrun"
 
-__all__ = ["RAW", "RUN_TONES", "AgentRunAdmin", "RunTable"]
+__all__ = ["RUN_TONES", "AgentRunAdmin", "RunTable"]

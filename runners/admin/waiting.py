@@ -3,6 +3,7 @@
 from typing import Any
 
 from langbot.core.access import visible_rows
+from langbot.lib.counts import capped
 from runners.admin.overview_facts import Facts
 from runners.models import PendingAction
 
@@ -20,4 +21,4 @@ def waiting_count(user: Any) -> tuple[int, str]:
     else:
         rows = visible_rows(user, PendingAction.objects.open())
         known = rows[: MOST + 1].count()
-    return known, str(known) if known <= MOST else f"{MOST}+"
+    return known, capped(known, MOST)

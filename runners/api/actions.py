@@ -1,9 +1,10 @@
 """REST for what waits for a person: approvals of tool calls and questions."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -37,6 +38,7 @@ class ActionSerializer(serializers.ModelSerializer[PendingAction]):
     """An approval or a question, with its decision once there is one."""
 
     id = serializers.UUIDField(source="public_id")
+    status = serializers.ChoiceField(ActionStatus.choices, source="current_status")
     run = serializers.UUIDField(source="run.public_id", allow_null=True, default=None)
     conversation = serializers.UUIDField(source="conversation.public_id")
     agent = serializers.UUIDField(source="agent.public_id")
@@ -116,7 +118,11 @@ class ActionViewSet(
         self, queryset: QuerySet[PendingAction], given: dict[str, Any]
     ) -> QuerySet[PendingAction]:
         agent = given.pop("agent", None)
-        queryset = queryset.filter(is_word("status", given.pop("status", ())))
+        statuses = given.pop("status", ())
+        queryset = queryset.filter(is_word("status", statuses))
+        if ActionStatus.OPEN in statuses:
+            late = Q(status=ActionStatus.OPEN, expires_at__lte=datetime.now(UTC))
+            queryset = queryset.exclude(late)
         if agent is not None:
             named = Agent.objects.filter(reference_to(agent), workspace=self.workspace)
             given["agent__in"] = list(named.values_list("pk", flat=True))

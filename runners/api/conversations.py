@@ -1,7 +1,6 @@
 """REST for conversations, their messages and what waits in them."""
 
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -24,10 +23,11 @@ from langbot.lib.ids import uuid7
 from langbot.lib.prepared import is_word
 from langbot.problems import Problem, invalid
 from platforms.models import Bot
-from runners.admission import BotRef
+from runners.admission import BotRef, Incoming
 from runners.answers import find_message
 from runners.api.answering import ANSWERS, AnsweringViewSet
 from runners.api.intake import message_from
+from runners.api.pending import PendingPage
 from runners.api.serializers import (
     ConversationSerializer,
     MessageSerializer,
@@ -39,6 +39,8 @@ from runners.api.transcript import TranscriptPage
 from runners.bots import find_bot
 from runners.branches import find_item, regenerate, say_after
 from runners.choices import HIDDEN_THOUGHT, ConversationKind, QueuedStatus
+from runners.conversations import place_key
+from runners.listeners import disconnect_listeners
 from runners.models import AgentRun, Conversation, QueuedMessage, TranscriptItem
 from runners.pending import cancel_message
 from runners.resets import reset_conversation
@@ -77,7 +79,7 @@ class ConversationViewSet(
         if key is not None:
             bot_id = given.get("bot_id")
             place = f"bot:{bot_id}" if bot_id else "api"
-            queryset = queryset.filter(Q(key=key) | Q(key=own_key(place, key)))
+            queryset = queryset.filter(Q(key=key) | Q(key=place_key(place, key)))
         return queryset.filter(**given)
 
     @extend_schema(
@@ -150,23 +152,12 @@ class ConversationViewSet(
         )
         serializer.is_valid(raise_exception=True)
         content = serializer.validated_data
-        if content.get("client_key"):
-            content["event_id"] = f"{conversation.public_id}:{content['client_key']}"
         parent = _parent_of(conversation, content)
         if parent is not None and "text" not in content:
             author = author_of(request)
             return self.answer_by(lambda: regenerate(parent, author))
-        content["attachments"] = attachments_of(
-            workspace, conversation, content.get("files", [])
-        )
-        incoming = message_from(
-            request,
-            workspace,
-            content,
-            agent=content.get("agent") or _agent_of(conversation),
-            conversation=conversation,
-            bot=bot_of(conversation),
-        )
+        agent = content.get("agent") or _agent_of(conversation)
+        incoming = said_in(workspace, conversation, request, content, agent)
         if parent is not None:
             return self.answer_by(lambda: say_after(parent, incoming))
         return self.answer(incoming)
@@ -183,8 +174,20 @@ class ConversationViewSet(
         reset_conversation(conversation, author_of(request))
         return Response(self.get_serializer(self.get_object()).data)
 
+    @extend_schema(responses={204: None}, operation_id="disconnect_listeners")
+    @action(detail=True, methods=["delete"], url_path="stream")
+    def disconnect(self, request: Request, id: UUID) -> Response:
+        """End the event streams of its run under way; the run goes on."""
+        disconnect_listeners(self.get_object(), author_of(request))
+        return Response(status=204)
+
     @extend_schema(responses=PendingSerializer(many=True), operation_id="pending")
-    @action(detail=True, serializer_class=PendingSerializer, page_order="pk")
+    @action(
+        detail=True,
+        serializer_class=PendingSerializer,
+        page_order="pk",
+        pagination_class=PendingPage,
+    )
     def pending(self, request: Request, id: UUID) -> Response:
         """List the messages that wait for the running turn, next one first."""
         waiting = QueuedMessage.objects.filter(
@@ -228,18 +231,13 @@ def _parent_of(
     return found
 
 
-def own_key(place: str, key: str) -> str:
-    """Return the canonical key of a caller's own one, as admission makes it."""
-    return f"{place}/{quote(key, safe='')}//"
-
-
 def open_conversation(
     workspace: Workspace, *, key: str = "", title: str = "", bot: Bot | None = None
 ) -> tuple[Conversation, bool]:
     """Return the conversation of a key and whether it is new; safe to race."""
     public_id = uuid7()
     place = f"bot:{bot.public_id}" if bot is not None else "api"
-    wanted = own_key(place, key) if key else f"conversation:{public_id}"
+    wanted = place_key(place, key) if key else f"conversation:{public_id}"
     rows = Conversation.objects.filter(workspace=workspace, key=wanted)
     known = rows.first()
     if known is not None:
@@ -258,7 +256,32 @@ def open_conversation(
         return rows.get(), False  # another request made it first
 
 
-def bot_of(conversation: Conversation) -> BotRef | None:
+def said_in(
+    workspace: Workspace,
+    conversation: Conversation,
+    request: Request,
+    content: dict[str, Any],
+    agent: Agent | None,
+) -> Incoming:
+    """Return the envelope of a validated message; raises a 400 for unknown files.
+
+    `workspace` is the conversation's, which need not be loaded once more.
+    """
+    if content.get("client_key"):
+        content["event_id"] = f"{conversation.public_id}:{content['client_key']}"
+    files = content.get("files", [])
+    content["attachments"] = _attachments(workspace, conversation, files)
+    return message_from(
+        request,
+        workspace,
+        content,
+        agent=agent,
+        conversation=conversation,
+        bot=_bot_of(conversation),
+    )
+
+
+def _bot_of(conversation: Conversation) -> BotRef | None:
     """Return the bot that the conversation came by, None for one of REST."""
     return None if conversation.bot_id is None else find_bot(conversation.bot_id)
 
@@ -276,7 +299,7 @@ def _agent_of(conversation: Conversation) -> Agent | None:
     return last.agent
 
 
-def attachments_of(
+def _attachments(
     workspace: Workspace, conversation: Conversation, files: list[UUID]
 ) -> list[dict[str, Any]]:
     """Return references to files that a caller names; raises a 400 for unknown ones."""

@@ -9,19 +9,11 @@ from langbot.core.access import actor_of, source_of
 from langbot.core.idempotency import event_id_of
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
-from runners.admission import BotRef, Incoming
+from runners.admission import MESSAGE, BotRef, Incoming
+from runners.api_surface import DELIVERY, TRIGGER
 from runners.models import Conversation
 
-MESSAGE = "message.received"
-TRIGGER = "api"  # C-19
 _INPUT = ("text", "attachments")
-_DELIVERY = {
-    "surface": "api",
-    "automatic_reply": True,
-    "supports_streaming": True,
-    "supports_edit": False,
-    "supports_reaction": False,
-}
 
 
 def message_from(
@@ -36,7 +28,7 @@ def message_from(
     """Return the envelope of a message that the caller says.
 
     `content` has `text` and, all optional, `attachments`, `event_id`, `dry_run`,
-    `metadata`.
+    `metadata`, and `page`, which becomes the event's data.
     """
     given_id = content.get("event_id") or event_id_of(request)
     return Incoming(
@@ -53,7 +45,8 @@ def message_from(
         thread=conversation.thread if conversation else "",
         actor=actor_of(request),
         input={name: content[name] for name in _INPUT if content.get(name)},
-        delivery=dict(_DELIVERY),
+        data={"page": dict(content["page"])} if content.get("page") else {},
+        delivery=dict(DELIVERY),
         metadata=content.get("metadata") or {},
         dry_run=bool(content.get("dry_run")),
     )
@@ -81,7 +74,7 @@ def event_from(
         input=content.get("input") or {},
         data=content.get("data") or {},
         delivery={
-            **_DELIVERY,
+            **DELIVERY,
             **(content.get("delivery") or {}),
             "conversation": content.get("conversation", ""),  # for a replay
         },

@@ -35,7 +35,8 @@ from runners.api.sse import read_after, stream_run
 from runners.choices import RunStatus
 from runners.clients.tokens import LIFE_SECONDS
 from runners.errors import AdmissionError
-from runners.live import document_of, is_hidden
+from runners.live import document_of
+from runners.live_hub import is_hidden
 from runners.models import AgentRun, RunEvent
 from runners.retries import retry_run
 from runners.services import request_cancel
@@ -113,8 +114,9 @@ class RunViewSet(
         run = self.get_object()
         rows: Any = RunEvent.objects.filter(run=run, seq__gt=read_after(request))
         page: list[Any] = self.paginate_queryset(rows) or []
+        shown = (row for row in page if not is_hidden(row.type, row.data))
         return self.get_paginated_response(
-            [document_of(run.public_id, row) for row in page if not is_hidden(row)]
+            [document_of(run.public_id, row) for row in shown]
         )
 
     @extend_schema(

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from agents.api.references import AgentReference
 from langbot.core.access import author_of
-from langbot.core.permissions import COST, GuardedFields
+from langbot.core.permissions import COST, VIEW_ACTIONS, GuardedFields
 from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
@@ -22,6 +22,7 @@ from runners.models import (
     TranscriptItem,
 )
 from runners.notes import annotate_run
+from runners.open_requests import open_requests
 from runners.titles import rename_conversation
 
 FILES = 20  # AG-05
@@ -74,17 +75,40 @@ class NewConversationSerializer(StrictSerializer):
     bot = BotReference(required=False)
 
 
-class NewMessageSerializer(StrictSerializer):
+class PageSerializer(serializers.Serializer[Any]):
+    """What the person looked at; more than this is left out, never an error (AG-05)."""
+
+    url = serializers.CharField(max_length=2000, required=False)
+    content = serializers.CharField(
+        max_length=32_000, required=False, trim_whitespace=False
+    )
+
+
+class SteerSerializer(StrictSerializer):
+    """A message like any other, without the choice of who answers it."""
+
+    text = serializers.CharField(
+        max_length=limits().follow_up_characters, trim_whitespace=False
+    )
+    files: Any = serializers.ListField(
+        child=serializers.UUIDField(), required=False, max_length=FILES
+    )
+    client_key = serializers.CharField(max_length=100, required=False)
+    page = PageSerializer(
+        required=False, help_text="What the person looks at; agents are told."
+    )
+    metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
+
+
+class NewMessageSerializer(SteerSerializer):
+    """A message, and who is to answer it."""
+
     text = serializers.CharField(
         max_length=limits().follow_up_characters,
         trim_whitespace=False,
         required=False,
         help_text="Required, unless the reply to `parent` is to be made anew.",
     )
-    files: Any = serializers.ListField(
-        child=serializers.UUIDField(), required=False, max_length=FILES
-    )
-    client_key = serializers.CharField(max_length=100, required=False)
     agent = AgentReference(required=False)
     parent: Any = serializers.UUIDField(
         required=False,
@@ -94,7 +118,6 @@ class NewMessageSerializer(StrictSerializer):
         ),
     )
     dry_run = serializers.BooleanField(required=False)
-    metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "text" in attrs:
@@ -173,7 +196,7 @@ class PendingSerializer(serializers.ModelSerializer[QueuedMessage]):
 
 
 class RunSerializer(GuardedFields, StrictModelSerializer[AgentRun]):
-    guarded = {"cost_microdollars": COST}
+    guarded = {"cost_microdollars": COST, "pending_actions": VIEW_ACTIONS}
 
     id = serializers.UUIDField(source="public_id", read_only=True)
     agent = serializers.UUIDField(source="agent.public_id", read_only=True)
@@ -191,6 +214,15 @@ class RunSerializer(GuardedFields, StrictModelSerializer[AgentRun]):
         child=serializers.CharField(max_length=100), max_length=50, required=False
     )
     notes = serializers.CharField(max_length=20_000, allow_blank=True, required=False)
+
+    duration_ms = serializers.IntegerField(
+        read_only=True,
+        allow_null=True,
+        help_text="From its start to its end, waiting for people included.",
+    )
+    pending_actions = serializers.SerializerMethodField(
+        help_text="The data of its open `action.requested` events; null in lists."
+    )
 
     class Meta:
         model = AgentRun
@@ -222,10 +254,18 @@ class RunSerializer(GuardedFields, StrictModelSerializer[AgentRun]):
             "first_output_at",
             "last_active_at",
             "finished_at",
+            "duration_ms",
             "deadline_at",
             "cancel_requested_at",
         ]
-        fields = [*read_only_fields, "labels", "notes"]
+        fields = [*read_only_fields, "labels", "notes", "pending_actions"]
+
+    @extend_schema_field(
+        serializers.ListField(child=serializers.DictField(), allow_null=True)
+    )
+    def get_pending_actions(self, run: AgentRun) -> list[dict[str, Any]] | None:
+        shows_one = getattr(self.context.get("view"), "detail", False)
+        return open_requests(run.pk) if shows_one else None
 
     def update(self, instance: AgentRun, validated_data: dict[str, Any]) -> AgentRun:
         annotate_run(

@@ -68,11 +68,12 @@ def release_connection() -> None:
 
 async def _chunks(
     opening: str, batches: AsyncGenerator[list[LiveEvent], None]
-) -> AsyncIterator[str]:
-    yield opening
+) -> AsyncIterator[bytes]:
+    # Django asks for the character set of each part that is a text.
+    yield opening.encode()
     async with aclosing(batches):
         async for batch in batches:
-            yield "".join(map(_frame, batch)) or _COMMENT
+            yield ("".join(map(_frame, batch)) or _COMMENT).encode()
 
 
 def _frame(event: LiveEvent) -> str:

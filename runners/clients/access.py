@@ -10,8 +10,10 @@ from django.core.exceptions import ValidationError
 from langbot.core.audit import record_act
 from langbot.core.models import ApiToken, Membership
 from langbot.core.permissions import CANCEL_RUN
+from langbot.lib.ids import read_uuid
 from runners.clients.tokens import Holder, InvalidTokenError, read_token
 from runners.models import AgentRun
+from runners.open_requests import open_requests
 from runners.services import request_cancel
 
 
@@ -23,6 +25,7 @@ class Client:
     holder: Holder
     name: str
     may_act: bool
+    asked: list[dict[str, Any]]  # what the run waits for people to decide
 
     @property
     def key(self) -> tuple[UUID, str]:
@@ -36,16 +39,16 @@ def admit_client(run_id: str, token: str) -> Client:
     Raises ExpiredTokenError, and InvalidTokenError for all else: what does not exist
     and what belongs to others look the same (C-39).
     """
-    try:
-        asked = UUID(run_id)
-    except ValueError:
-        raise _invalid() from None  # the address has no id
+    asked = read_uuid(run_id)
+    if asked is None:
+        raise _invalid()  # the address has no id
     holder = read_token(token, asked)
-    run = _runs().filter(public_id=run_id, workspace=holder.workspace_id).first()
+    run = _runs().filter(public_id=asked, workspace=holder.workspace_id).first()
     person = _person(holder)
     if run is None or person is None or not _is_current(holder):
         raise _invalid()
-    return Client(run, holder, str(person.get_username()), person.has_perm(CANCEL_RUN))
+    name, may_act = str(person.get_username()), person.has_perm(CANCEL_RUN)
+    return Client(run, holder, name, may_act, open_requests(run.pk))
 
 
 def stop_run(client: Client) -> bool:

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 
+from langbot.lib.ids import read_uuid
 from runners.choices import ClientCallStatus, RunStatus
 from runners.hints import hint_worker
 from runners.ledger.journal import CallKey
@@ -82,9 +83,8 @@ def answer_call(
 
 def open_request(run_key: int, call_id: str) -> dict[str, Any] | None:
     """Return the members of `tool_request`; None for a call that waits no longer."""
-    try:
-        own = UUID(call_id)
-    except ValueError:
+    own = read_uuid(call_id)
+    if own is None:
         return None  # a runner may say anything of tools of its own
     call = ClientCall.objects.filter(
         run=run_key,

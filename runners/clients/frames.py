@@ -2,7 +2,9 @@
 
 The first frame of a client is `auth`. Server frames:
 
-    auth_ok           {"run_id", "status", "last_seq", "expires_at"}: epoch seconds
+    auth_ok           {"run_id", "status", "last_seq", "expires_at", "pending_actions"}:
+                      epoch seconds, and the data of `action.requested` events that are
+                      open, for a client that comes anew
     auth_failed       {"code", "detail"}: final, the socket closes
     auth_expired      {"detail"}: send `auth` with a new token on this socket; nothing
                       is lost meanwhile, and nothing is sent

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from langbot.lib.buckets import LocalBucket
 from langbot.lib.db import DATABASE_FAILURES, DatabaseExecutor
@@ -15,6 +14,7 @@ from runners.choices import EventType
 from runners.client_tools import CLIENT
 from runners.clients import access, calls
 from runners.clients.access import Client
+from runners.clients.followers import followers
 from runners.clients.frames import (
     AUTH_CHARACTERS,
     CLOSE_COMPLETE,
@@ -74,8 +74,8 @@ class RunSession:
     async def end(self) -> None:
         """Forget the client; its run goes on (LO-06)."""
         self._is_over = True
-        if self._client is not None and _sessions().get(self._client.key) is self:
-            del _sessions()[self._client.key]
+        if self._client is not None:
+            followers().leave(self._client.key, self)
         own = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not own]
         for task in tasks:
@@ -165,19 +165,17 @@ class RunSession:
             status=str(client.run.status),
             last_seq=client.run.last_seq,
             expires_at=self._expires_at,
+            pending_actions=client.asked,
         )
         self._authorised.set()
         if is_first and not self._is_over:
             self._position = min(resume_from, client.run.last_seq)
-            await self._replace_earlier(client)
+            await followers().join(client.key, self)
             self._spawn(self._follow(client))
 
-    async def _replace_earlier(self, client: Client) -> None:
-        """Close the person's other connection to this run, here (LO-01)."""
-        earlier = _sessions().get(client.key)
-        _sessions()[client.key] = self
-        if earlier is not None:
-            await earlier._finish(CLOSE_REPLACED)
+    async def replaced(self) -> None:
+        """Close it: the person has a newer connection to this run (LO-01)."""
+        await self._finish(CLOSE_REPLACED)
 
     async def _guard(self) -> None:
         """Refuse who sends no token in time, and ask for another before it expires."""
@@ -282,13 +280,3 @@ def _log_defect(task: "asyncio.Future[None]") -> None:
     """Say why a stream stopped; nobody awaits its task until the socket closes."""
     if not task.cancelled() and task.exception() is not None:
         logger.error("client stream stopped", exc_info=task.exception())
-
-
-_by_loop: WeakKeyDictionary[
-    asyncio.AbstractEventLoop, dict[tuple[UUID, str], RunSession]
-] = WeakKeyDictionary()
-
-
-def _sessions() -> dict[tuple[UUID, str], RunSession]:
-    """Return the open sessions of this loop by person and run."""
-    return _by_loop.setdefault(asyncio.get_running_loop(), {})

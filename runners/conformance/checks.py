@@ -13,7 +13,7 @@ from agents.registry.config_items import read_schema
 from agents.registry.config_schema import validate_config
 from runners.choices import RunStatus
 from runners.conformance.report import NotKept, NotTried
-from runners.conformance.subject import Subject, events_of, reply_text
+from runners.conformance.subject import Subject, asks, events_of, reply_text
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.manifest import ManifestError, parse_runner_id
@@ -46,8 +46,11 @@ def manifest(subject: Subject) -> str:
 
 
 def message(subject: Subject) -> str:
-    """A message is answered with text."""
-    text = reply_text(subject.completed(subject.start()))
+    """A message is answered with text, or with a question to the person."""
+    run = subject.completed(subject.start())
+    text = reply_text(run)
+    if not text.strip() and asks(run):
+        return "a question"
     if not text.strip():
         reason = "the run completed without a text"
         raise NotKept(reason)
@@ -75,6 +78,9 @@ def streaming(subject: Subject) -> str:
         raise NotTried(reason)
     run = subject.completed(subject.start())
     deltas = [str(one.data["text"]) for one in events_of(run, "message.delta")]
+    if not deltas and asks(run):
+        reason = "it answers with a question"
+        raise NotTried(reason)
     if not deltas:
         reason = "no delta came"
         raise NotKept(reason)

@@ -62,7 +62,7 @@ def _findings(
             for name, check in CHECKS.items():
                 yield _made(subject, name, check)
     except ValidationError as error:
-        reason = "; ".join(error.messages)
+        reason = f"{'; '.join(error.messages)} Give settings with --config."
         yield Finding(runner.runner_id, "config.accepted", Verdict.FAILED, reason)
 
 

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from agents.models import Agent, RunnerDescriptor
 from agents.services import remove_agent, save_agent, unarchive_agent
 from langbot.core.models import Workspace
-from runners.choices import LIVE, RunStatus
+from runners.choices import LIVE, ActionStatus, RunStatus
 from runners.conformance.report import NotKept, NotTried
 from runners.engine.unknown_keys import MARK
-from runners.models import AgentRun, RunEvent
+from runners.models import AgentRun, PendingAction, RunEvent
 from runners.public import start_run
 from runners.services import request_cancel
 
@@ -129,17 +130,22 @@ def subject_of(
         agent = Agent(workspace=workspace, slug=slug)
     else:
         unarchive_agent(agent, author=AUTHOR)
-    agent.name, agent.runner_id = (
-        f"Check {descriptor.runner_id}"[:100],
-        (descriptor.runner_id),
-    )
+    agent.name = f"Check {descriptor.runner_id}"[:100]
+    agent.runner_id = descriptor.runner_id
     agent.enabled, agent.runner_config = True, dict(plan.config)
     try:
         save_agent(agent, author=AUTHOR)
         yield Subject(descriptor, agent, plan)
     finally:
         if agent.pk:
+            _withdraw_questions(agent)
             remove_agent(agent, author=AUTHOR)
+
+
+def _withdraw_questions(agent: Agent) -> None:
+    """Keep what dry runs asked out of people's inbox."""
+    asked = PendingAction.objects.filter(agent=agent, status=ActionStatus.OPEN)
+    asked.update(status=ActionStatus.CANCELLED, settled_at=datetime.now(UTC))
 
 
 def events_of(run: AgentRun, *types: str) -> list[RunEvent]:
@@ -152,6 +158,11 @@ def reply_text(run: AgentRun) -> str:
     """Return the text of the run's last whole message."""
     said = events_of(run, "message.completed")
     return str(said[-1].data.get("text", "")) if said else ""
+
+
+def asks(run: AgentRun) -> bool:
+    """Whether the run asked a person something."""
+    return bool(events_of(run, "action.requested"))
 
 
 def _has_begun(run: AgentRun) -> bool:

@@ -15,6 +15,7 @@ from langbot.lib.conf import limits
 from langbot.lib.redis import run_inbound
 from langbot.lib.streams import Entry
 from runners.choices import EventType, RunStatus
+from runners.engine.effects import Effects
 from runners.engine.placement import Place
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import RunFacts
@@ -23,7 +24,7 @@ from runners.gateway.run_streams import NO_DELTA, delta_of
 from runners.host_api.waiting import WaitClock
 from runners.ledger.batches import Batch
 from runners.ledger.fence import NewEvent
-from runners.ledger.pausing import EARLIER, SECONDS_LEFT, Pause
+from runners.ledger.pausing import CALLS, EARLIER, SECONDS_LEFT, Pause
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import FrameError, Response, parse_frame
 from runners.protocol.frames import Request as HostCall
@@ -79,6 +80,8 @@ class ActiveRun:
         self.awaited: list[Awaited] = []
         self.settled: set[int] = set()  # calls that get an answer though the run ended
         self.clock = WaitClock(facts)
+        self.effects = Effects()
+        self.in_flight: NewEvent | None = None  # the last event of an open transaction
         self.pause: Pause | None = None  # what it still sends is ignored
         self._on_call = on_call
         self._open_calls: dict[int, str] = {}
@@ -110,29 +113,31 @@ class ActiveRun:
             except FrameError as error:  # the node looks at the ends of a delta only
                 self.log.refuse_frame(error)
                 continue
-            if isinstance(frame, Response):
-                self._response(frame, len(text))
-                self._check_that_node_knows(text)
-            else:
+            if not isinstance(frame, Response):
                 self._call(frame, entry_id)
+            elif frame.is_end:
+                self._end(frame, text)
+            else:
+                self.log.apply(frame.data, len(text))
+                if self.log.ending is not None:
+                    self._check_that_node_knows(text)
 
     def _check_that_node_knows(self, text: str) -> None:
         """Have the node told of an end that it took for a delta by its ends.
 
         Only made up ones are such: a key twice, the first with a delta's value.
         """
-        if self.log.ending is not None and delta_of(text) != NO_DELTA:
+        if delta_of(text) != NO_DELTA:
             self.log.is_over_in_plugin = False
 
-    def _response(self, response: Response, size: int) -> None:
+    def _end(self, response: Response, text: str) -> None:
         if response.is_error:
             error = response.error("run")
             self.log.is_over_in_plugin = True
             self.log.fail(error.code, error.message, retryable=error.retryable)
-        elif response.is_end:
-            self.log.end_of_stream()
         else:
-            self.log.apply(response.data, size)
+            self.log.end_of_stream()
+        self._check_that_node_knows(text)
 
     def _call(self, call: HostCall, entry_id: str) -> None:
         if call.seq_id not in self._open_calls:
@@ -218,6 +223,7 @@ class ActiveRun:
                 **snapshot,
                 SECONDS_LEFT: self.clock.unmoved_seconds(),
                 EARLIER: [*snapshot.get(EARLIER, ()), invocation],
+                CALLS: self.effects.calls,
             }
         )
 
@@ -244,6 +250,7 @@ class ActiveRun:
         if log.ending is not None:
             events.append(log.ending.event(log.last_sequence))
         self._entries_since_flush = self._bytes_since_flush = 0
+        self.in_flight = events[-1] if events else None
         return Batch(
             run_id=self.facts.pk,
             conversation_id=self.facts.conversation_id,

@@ -25,7 +25,7 @@ from runners.ledger.claims import (
     carried_runs,
     release_runs,
 )
-from runners.ledger.positions import Spoken, spoken
+from runners.ledger.positions import RunOutput, run_outputs
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.runtimes.replies import UNREADABLE, said_so_far
@@ -47,6 +47,7 @@ class Adoption:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._last_sweep: dict[str, float] = {}
+        self._sweeping: set[str] = set()
         self._last_nodes = 0.0
         self._last_orphans = 0.0
         self._orphans: set[int] = set()
@@ -65,6 +66,8 @@ class Adoption:
         engine = self._engine
         while run_ids := await engine.database(adoptable_runs, _ADOPT_TOGETHER):
             claimed = await engine.writer.transact(adopt_runs, run_ids, engine.node)
+            if not claimed:
+                return  # their rows are locked: again in a moment
             for adopted in await engine.database(_load, claimed):
                 self._carry(adopted)
 
@@ -74,9 +77,9 @@ class Adoption:
         tenure = Tenure(adopted.claimed.token, run.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = adopted.claimed.last_seq
-        said = adopted.said
-        active.log.resume(run.last_runner_sequence, said.text, *said.before)
-        active.log.files.resume(said.files)
+        output = adopted.output
+        active.log.resume(run.last_runner_sequence, output.text, *output.before)
+        active.log.files.resume(output.files)
         outgoing = self._engine.outgoing
         outgoing.publish(run.public_id, active.known_seq, [adopted.claimed.event])
         self._engine.carry(active, run.inbound_cursor)
@@ -127,6 +130,17 @@ class Adoption:
                     run.lose(ErrorCode.CONNECTION_LOST, error)
                     self._engine.writer.mark(run)
 
+    async def _sweep_once(self, periodic: sweeps.Periodic) -> None:
+        """Do one round. The next waits for it: where rounds wait for a lock, more and
+        more of them would keep the adoptions from the pool's few threads.
+        """
+        self._sweeping.add(periodic.name)
+        try:
+            holder = str(self._engine.node)
+            await self._engine.database(sweeps.run_under_lease, periodic, holder)
+        finally:
+            self._sweeping.discard(periodic.name)
+
     async def _gone(self, nodes: set[str]) -> list[str]:
         if not nodes:
             return []
@@ -140,13 +154,12 @@ class Adoption:
         ]
 
     async def _sweep(self) -> None:
-        now, holder = time.monotonic(), str(self._engine.node)
+        now = time.monotonic()
         for periodic in sweeps.registered():
-            if now - self._last_sweep.get(periodic.name, 0.0) >= periodic.seconds:
+            is_due = now - self._last_sweep.get(periodic.name, 0.0) >= periodic.seconds
+            if is_due and periodic.name not in self._sweeping:
                 self._last_sweep[periodic.name] = now
-                self._engine.spawn(
-                    self._engine.database(sweeps.run_under_lease, periodic, holder)
-                )
+                self._engine.spawn(self._sweep_once(periodic))
         rows = await self._engine.database(connections.online_nodes)
         for node in await self._gone(set(rows)):
             await self._engine.database(connections.disconnect_node, node)
@@ -159,7 +172,7 @@ class Adopted:
     claimed: Claimed
     run: AgentRun
     facts: RunFacts
-    said: Spoken
+    output: RunOutput
     request: bytes | None
 
 
@@ -183,12 +196,12 @@ def _load_alone(claimed: Claimed) -> list[Adopted]:
 def _load_together(claimed: list[Claimed]) -> list[Adopted]:
     wins = {one.run_id: one for one in claimed}
     runs = load_runs(list(wins))
-    said = spoken(runs)
-    loaded = [_load_one(wins[run.pk], run, said[run.pk]) for run in runs]
+    outputs = run_outputs(runs)
+    loaded = [_load_one(wins[run.pk], run, outputs[run.pk]) for run in runs]
     return [one for one in loaded if one is not None]
 
 
-def _load_one(claimed: Claimed, run: AgentRun, said: Spoken) -> Adopted | None:
+def _load_one(claimed: Claimed, run: AgentRun, output: RunOutput) -> Adopted | None:
     """Return what carries a run on; one that nobody can carry on ends."""
     request = None
     try:
@@ -202,7 +215,7 @@ def _load_one(claimed: Claimed, run: AgentRun, said: Spoken) -> Adopted | None:
         if prepared is None:
             return None
         request = prepared[2]
-    return Adopted(claimed, run, facts, said, request)
+    return Adopted(claimed, run, facts, output, request)
 
 
 def _end_lost(run: AgentRun, error: Exception) -> None:

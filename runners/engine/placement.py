@@ -69,9 +69,20 @@ class Placement:
         self._client = client
 
     async def reserve(
-        self, run_id: UUID, workspace: str, runner_id: str, life_seconds: float
+        self,
+        run_id: UUID,
+        workspace: str,
+        runner_id: str,
+        life_seconds: float,
+        depth: int = 0,
     ) -> Place | Unplaced:
-        """Take a slot for the run; repeating it for the same run changes nothing."""
+        """Take a slot for the run; repeating it for the same run changes nothing.
+
+        Each depth of sub-runs has some slots more: where all others are taken by runs
+        that wait, there is one for what they wait for.
+        """
+        bounds = limits()
+        most = bounds.runs_per_connection + depth * bounds.sub_runs_per_connection
         expiry = time.time() + life_seconds + _RESERVATION_EXTRA_SECONDS
         answer = await self._reserve(
             keys=[
@@ -81,9 +92,9 @@ class Placement:
             args=[
                 connection_runs(""),
                 str(run_id),
-                limits().runs_per_connection,
+                most,
                 _PRESENT_SECONDS,
-                limits().connection_life_seconds,
+                bounds.connection_life_seconds,
                 int(expiry),
             ],
         )

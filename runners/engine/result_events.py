@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact
 from runners.choices import EventType
+from runners.engine.growing_text import GrowingText
 from runners.ledger.fence import NewEvent
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.results import ParsedResult, ResultError, UnknownResultType
@@ -20,11 +21,25 @@ class ResultEvents(ABC):
     """What is to be written next, and how much of a run's bounds is used up."""
 
     def __init__(self) -> None:
-        self.events: list[NewEvent] = []
+        self._events: list[NewEvent] = []
+        # The event that deltas are added to, and its text so far.
+        self._open: tuple[NewEvent, GrowingText] | None = None
         self.first_output_at: datetime | None = None
         self._characters = 0
         self._bytes = 0  # of the data of all events
         self._warnings = 0
+
+    @property
+    def events(self) -> list[NewEvent]:
+        """What is to be written next; whoever takes it sets a new list."""
+        if self._open is not None:
+            event, text = self._open
+            event.data["text"] = str(text)
+        return self._events
+
+    @events.setter
+    def events(self, events: list[NewEvent]) -> None:
+        self._events, self._open = events, None
 
     @abstractmethod
     def fail(self, code: str, error: str) -> None:
@@ -85,13 +100,15 @@ class ResultEvents(ABC):
         usage: dict[str, Any] | None = None,
     ) -> None:
         # Consecutive deltas of one batch become one event, before seq is allocated.
-        last = self.events[-1] if self.events else None
-        if last is not None and last.type == kind:
-            if not self._spend(len(text.encode())):
-                return
-            last.data["text"] += text
+        if not self._spend(len(text.encode())):
+            return
+        last = self._events[-1] if self._events else None
+        if self._open is None or self._open[0] is not last or last.type != kind:
+            last = NewEvent(kind, {"text": text}, sequence, usage)
+            self.events.append(last)
+            self._open = last, GrowingText(text)
+        else:
+            self._open[1].add(text)
             last.runner_sequence = sequence
-        elif self._spend(len(text.encode())):
-            self.events.append(NewEvent(kind, {"text": text}, sequence, usage))
         if self.first_output_at is None:
             self.first_output_at = datetime.now(UTC)

@@ -13,9 +13,10 @@ from langbot.lib.redaction import redact
 from runners.choices import EventType, RunStatus
 from runners.engine.asking import QuestionRefusedError, question
 from runners.engine.files import FileRefusedError, RunFiles
+from runners.engine.growing_text import GrowingText
+from runners.engine.messages import RunMessages
 from runners.engine.oversize import shorten
 from runners.engine.result_events import ResultEvents
-from runners.engine.said import Said
 from runners.engine.snapshot import RunFacts
 from runners.engine.state_updates import state_write
 from runners.ledger.batches import Ending
@@ -62,16 +63,16 @@ class ResultLog(ResultEvents):
         self.is_cancelling = False
         self.is_resumed = False  # another worker carried the run before
         self.is_over_in_plugin = False
-        self._text = ""  # of the message that is being streamed
+        self._text = GrowingText()  # of the message that is being streamed
         self._thought_at = -1  # `_bytes` when the runner thought last
-        self.said = Said()
+        self.messages = RunMessages()
         self._acted = False
         self._kept: int | None = None  # which text was kept whole last
 
-    def resume(self, sequence: int, text: str, *said: Any) -> None:
-        """Go on where another worker stopped; `said` is what `Said.resume` takes."""
-        self.last_sequence, self._text = sequence, text
-        self._characters = self._bytes = len(text) + self.said.resume(*said)
+    def resume(self, sequence: int, text: str, *earlier: Any) -> None:
+        """Go on where another worker stopped; `earlier` as `RunMessages` takes it."""
+        self.last_sequence, self._text = sequence, GrowingText(text)
+        self._characters = self._bytes = len(text) + self.messages.resume(*earlier)
         self.is_resumed = True
 
     # Results
@@ -108,7 +109,7 @@ class ResultLog(ResultEvents):
             self._warn_of(error)
 
     def _oversize(self, raw: dict[str, Any], error: ResultError) -> None:
-        short = shorten(raw, self._text, self.said.last)
+        short = shorten(raw, str(self._text), self.messages.last)
         if short is None:
             self._refuse(raw, error)
             return
@@ -177,17 +178,16 @@ class ResultLog(ResultEvents):
             event["id"] = str(action.public_id)
 
     def _delta(self, data: MessageDelta, result: ParsedResult) -> None:
-        new = delta_text(data.chunk, self._text)
+        new = delta_text(data.chunk, str(self._text))
         if new and self._has_room_for(new):
-            self._text += new
+            self._text.add(new)
             self._add_text(EventType.MESSAGE_DELTA, new, result.sequence, result.usage)
 
     def _plain_delta(self, content: str, sequence: Any) -> None:
         """Do what `_delta` does, for content that may be all text so far."""
-        so_far = self._text
-        new = content[len(so_far) :] if content.startswith(so_far) else content
+        new = self._text.added_by(content)
         if new and self._has_room_for(new):
-            self._text += new
+            self._text.add(new)
             number = sequence if _is_sequence(sequence) else None
             self._add_text(EventType.MESSAGE_DELTA, new, number)
 
@@ -198,7 +198,7 @@ class ResultLog(ResultEvents):
         is_new = self._bytes != self._thought_at
         self._add_text(EventType.REASONING_DELTA, text, result.sequence, result.usage)
         if self.ending is None:
-            self.events[-1].data |= self.said.think(text, self.facts, is_new=is_new)
+            self.events[-1].data |= self.messages.think(text, self.facts, is_new=is_new)
         self._thought_at = self._bytes
 
     def _message(
@@ -217,8 +217,8 @@ class ResultLog(ResultEvents):
         )
         if not self._text and not self._has_room_for(text):
             return
-        self._text = ""
-        self.said.messages.append((text, content))
+        self._text = GrowingText()
+        self.messages.finished.append((text, content))
         body = {"role": message.role, "content": content if content else text}
         data = {"message": body, "text": text, **self._attached(files)}
         self._add(EventType.MESSAGE_COMPLETED, data, result)
@@ -277,11 +277,11 @@ class ResultLog(ResultEvents):
         )
 
     def _is_repeat(self, message: Message) -> bool:
-        return not self._text and self.said.has(text_of(message.content))
+        return not self._text and self.messages.has(text_of(message.content))
 
     @property
     def _has_output(self) -> bool:
-        return bool(self._text or self.said or self._acted or self.files)
+        return bool(self._text or self.messages or self._acted or self.files)
 
     def _needs_reply(self) -> bool:
         return self.facts.event_type == "message.received"
@@ -331,19 +331,19 @@ class ResultLog(ResultEvents):
     def reply(self, *, complete: bool) -> Reply | None:
         """Return what the assistant has said so far."""
         files = list(self.files.references)
-        return self.said.reply(self._text, files, complete=complete)
+        return self.messages.reply(str(self._text), files, complete=complete)
 
     def tell(self, event: NewEvent) -> None:
         """Add what the host did for the runner while it runs."""
         if event.type == EventType.MESSAGE_COMPLETED:
-            self.said.sent.append(event.data["text"])
+            self.messages.sent.append(event.data["text"])
         if self._spend(len(to_json(event.data))):
             self.events.append(event)
 
     def complete_open_text(self) -> None:
         """Make a message of what was streamed and not finished."""
         if self._text:
-            self._message(Message(content=self._text), None)
+            self._message(Message(content=str(self._text)), None)
 
 
 def _is_sequence(value: Any) -> bool:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import CharField
 
+from agents.choices import ModelKind
 from agents.models import RunnerDescriptor
 from agents.policies import APPROVALS, frozen_policy
 from agents.services import reveal_config
@@ -22,7 +23,7 @@ from runners.engine.inheritance import (
 )
 from runners.engine.unknown_keys import add_unknown_keys
 from runners.ledger.pausing import EARLIER, SECONDS_LEFT
-from runners.ledger.positions import Spoken
+from runners.ledger.positions import RunOutput
 from runners.ledger.resuming import decisions_of
 from runners.ledger.scopes import scope_keys
 from runners.ledger.state_store import read_states
@@ -30,7 +31,7 @@ from runners.models import AgentRun
 from runners.platform_actions import platform_actions
 from runners.protocol.context import Resources, RunnerContext
 from runners.protocol.errors import ErrorCode
-from runners.spending import person_of
+from runners.spending import person_behind, person_of
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class RunFacts:
     dry_run: bool = False
     agent_pk: int = 0
     person: str = ""  # who began it, as budgets name people
-    said: Spoken | None = None  # before a pause; of a run that goes on after it
+    earlier_output: RunOutput | None = None  # before a pause that it goes on after
 
 
 _whole_runs = PreparedLookup(
@@ -163,10 +164,9 @@ def _facts(
 def _person(run: AgentRun) -> str:
     """Return whose budget the run counts to; for a sub-run that of the run above."""
     if run.parent_id is not None:
-        above = AgentRun.objects.filter(pk=run.parent_id)
-        person = above.values_list("snapshot__person", flat=True).first()
+        person = person_behind(run.parent_id)
         if person:
-            return str(person)
+            return person
     return person_of(run.bot_id, run.event.actor)
 
 
@@ -331,6 +331,7 @@ def _runtime(run: AgentRun, facts: RunFacts, policy: dict[str, Any]) -> dict[str
         "bot_id": str(run.bot_id or ""),
         "workspace_id": str(run.workspace.public_id),
         "public_url": conf().public_url,
+        **_context_window(facts),
     }
     return {
         "langbot_version": __version__,
@@ -338,3 +339,16 @@ def _runtime(run: AgentRun, facts: RunFacts, policy: dict[str, Any]) -> dict[str
         "deadline_at": deadline.timestamp() if deadline else None,
         "metadata": metadata,
     }
+
+
+def _context_window(facts: RunFacts) -> dict[str, int]:
+    """Return how much the run's first language model takes, where that is known.
+
+    The first is the first that the runner's settings choose, and that the run may use,
+    else that of the agent's policy (LB-38, LB-44). Calls to other models are not told
+    of: a runner that falls back to a smaller one has to notice.
+    """
+    chosen = (m for m in facts.resources.models if m.model_type == ModelKind.LLM)
+    first = next(chosen, None)
+    window = facts.access.windows.get(first.model_id) if first is not None else None
+    return {"model_context_window_tokens": window} if window else {}

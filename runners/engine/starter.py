@@ -27,7 +27,7 @@ from runners.gateway.messages import Kind, NodeMessage
 from runners.ledger.batches import Ending
 from runners.ledger.claims import Claim, Claimed, claim_runs
 from runners.ledger.pausing import EARLIER
-from runners.ledger.positions import ended_among, spoken
+from runners.ledger.positions import ended_among, run_outputs
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Action, encode
@@ -131,7 +131,9 @@ class Starter:
 
         A worker that died as it gave a run up has not done so.
         """
-        keys = [run_inbound(run.public_id) for run, facts, _ in won if facts.said]
+        keys = [
+            run_inbound(run.public_id) for run, facts, _ in won if facts.earlier_output
+        ]
         if keys:
             with suppress(*FAILURES):
                 await self._engine.client.delete(*keys)
@@ -159,8 +161,9 @@ class Starter:
         return None
 
     async def _reserve(self, run: AgentRun, facts: RunFacts) -> Place | Unplaced:
+        place = str(run.workspace_id), facts.runner_id
         return await self._engine.placement.reserve(
-            run.public_id, str(run.workspace_id), facts.runner_id, _life(facts)
+            run.public_id, *place, _life(facts), run.depth
         )
 
     def _carry(self, one: Prepared, place: Place, claimed: Claimed) -> None:
@@ -169,10 +172,10 @@ class Starter:
         tenure = Tenure(claimed.token, claimed.invocation, place)
         active = ActiveRun(facts, tenure, self._engine.on_call)
         active.known_seq = claimed.last_seq
-        if facts.said is not None:
-            said = facts.said
-            active.log.resume(0, said.text, *said.before)
-            active.log.files.resume(said.files)
+        earlier = facts.earlier_output
+        if earlier is not None:
+            active.log.resume(0, earlier.text, *earlier.before)
+            active.log.files.resume(earlier.files)
         active.start_message = start_message(active, request)
         self._engine.carry(active, claimed.inbound_cursor)
         self._engine.to_plugin(active, active.start_message)
@@ -200,7 +203,7 @@ def prepare_or_end(run: AgentRun) -> Prepared | None:
     try:
         facts = thaw(run) if run.snapshot else freeze(run)
         if EARLIER in facts.snapshot:
-            facts.said = spoken([run])[run.pk]
+            facts.earlier_output = run_outputs([run])[run.pk]
         return run, facts, run_request(run, facts)
     except (DatabaseError, InterfaceError):
         raise

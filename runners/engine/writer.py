@@ -28,7 +28,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _RUNS_PER_TRANSACTION = 200
-_WINDOW_SECONDS = 0.002
+_WINDOW_SECONDS = 0.025
 _LONGEST_SECONDS = 0.1  # ten updates a second still read as a stream
 _RETRY_SECONDS = 0.5
 # What drivers raise for values that no column takes: SQLite's for large integers and
@@ -83,12 +83,12 @@ class LedgerWriter:
             only_urgent = await self._pause(time.monotonic() - begun)
 
     async def _pause(self, spent: float) -> bool:
-        """Write a third of the time at most; True when something cannot wait so long.
+        """Write a quarter of the time at most; True when something cannot wait so long.
 
         Deltas that arrive meanwhile merge, so load makes transactions larger instead
         of more. A run's first output and its end go out at once.
         """
-        seconds = min(max(_WINDOW_SECONDS, 2 * spent), _LONGEST_SECONDS)
+        seconds = min(max(_WINDOW_SECONDS, 3 * spent), _LONGEST_SECONDS)
         if any(map(_is_urgent, self._dirty.values())):
             return True
         self._urgent.clear()
@@ -167,6 +167,7 @@ class LedgerWriter:
             return
         run.known_seq = last_seq
         run.has_output = True
+        run.in_flight = None
         run.log.files.wrote(batch.files)
         first = last_seq - len(batch.events) + 1
         self._engine.outgoing.publish(run.facts.public_id, first, batch.events)

@@ -15,6 +15,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 
 from agents.policies import APPROVALS, evaluate_tool
+from langbot.lib.conf import limits
 from runners.choices import ActionKind, ActionStatus
 from runners.engine.asking import approval
 from runners.host_api.calls import HostCall
@@ -74,38 +75,41 @@ async def approved(
     verdict = evaluate_tool(policy, tool) if policy is not None else "allow"
     if verdict == "allow":
         return await execute(arguments, seconds)
-    if verdict == "deny" or call.carrier is None:
+    if verdict == "deny" or call.handle is None:
         raise _denied(tool)
-    call_id = str(call.data.get("tool_call_id") or "")[:180]
-    wanted = _Wanted(call, tool, arguments, call_id)
+    wanted = _Wanted(call, tool, arguments, pausing.call_id_of(call.data))
     standing = await call.database(_standing, wanted)
     if standing.is_granted:
         return await execute(arguments, seconds)
     begun = asyncio.get_running_loop().time()
     action = await _decided(wanted, standing)
-    await call.carrier.note_decision(action)
+    await call.handle.note_decision(action)
     left = seconds - (asyncio.get_running_loop().time() - begun)
     return await _carry_out(call, action, lambda given: execute(given, left))
 
 
 async def _decided(wanted: _Wanted, standing: _Standing) -> PendingAction:
     """Return the action once it is decided; ends with the run where it is not."""
-    call, carrier, known = wanted.call, wanted.call.carrier, standing.action
-    if carrier is None:
+    call, handle, known = wanted.call, wanted.call.handle, standing.action
+    if handle is None:
         raise _denied(wanted.tool)
     if known is not None and known.status != ActionStatus.OPEN:
         return known
     since = known.created_at.timestamp() if known is not None else None
-    with carrier.stopped_clock(since, standing.spent):
+    begun = asyncio.get_running_loop().time()
+    with handle.stopped_clock(since, standing.spent):
         if known is None:
             known = approval(
                 call.facts, call.key, wanted.tool, wanted.arguments, wanted.call_id
             )
-            await carrier.ask(known)
+            await handle.ask(known)
         key = known.public_id
-        decided = await carrier.until(lambda: call.database(_look, key))
+        decided = await handle.until(lambda: call.database(_look, key))
         if decided is None:
-            carrier.give_up_waiting()
+            # Whoever decides from here on finds the run parked in a moment.
+            spent = asyncio.get_running_loop().time() - begun
+            await handle.until_effects_end(limits().tool_call_seconds - spent)
+            handle.give_up_waiting()
             await asyncio.Future()  # until the run is closed
             raise _expired()
     return decided

@@ -26,7 +26,7 @@ from langbot.lib.conf import limits
 from runners.access import Access
 from runners.host_api.sizes import check_base64, check_state_value
 from runners.platform_tools import PLATFORM_PREFIX, REPLY_TOOL, SEND_MESSAGE
-from runners.protocol.actions import Action
+from runners.protocol.actions import BOX_ACTIONS, Action
 from runners.protocol.errors import ErrorCode, ProtocolError
 
 CALLS_AT_ONCE: Final = 100  # of one run; the SDK allows 128 on a socket (wire 2.5)
@@ -155,14 +155,6 @@ class PlatformAction:
 
 
 _EVERY_RUN: Final[tuple[Check, ...]] = ()  # needs no more than to be alive
-_BOXES: Final = (
-    Action.GET_BOX_STATUS,
-    Action.LIST_BOXES,
-    Action.ACQUIRE_BOX,
-    Action.BIND_BOX,
-    Action.IMPORT_BOX_ATTACHMENTS,
-    Action.EXPORT_BOX_FILES,
-)
 _STORED: Final = Fits("value_base64", check_base64)
 
 RULES: dict[str, tuple[Check, ...]] = {
@@ -196,7 +188,7 @@ RULES: dict[str, tuple[Check, ...]] = {
     Action.REPLY_STREAM: (Api("reply_stream"),),
     Action.CALL_PLATFORM_API: (PlatformAction(),),
     # Refused with a word of their own, for there are none here.
-    **dict.fromkeys(_BOXES, _EVERY_RUN),
+    **dict.fromkeys(BOX_ACTIONS, _EVERY_RUN),
     Action.RUN_GET: (Api("run_get"), OwnRun()),
     Action.RUN_LIST: (Api("run_list"), OwnConversation()),
     # Another run has to be of the same conversation: the query sees to it.
@@ -242,7 +234,7 @@ def authorize(run: Any, call: Any, at_once: int, bucket: LocalBucket) -> None:
     if run.log.ending is not None:
         raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, "the run has ended")
     if call.action != Action.CANCEL_ACTION:
-        _check_pace(at_once, bucket)
+        check_pace(bucket, at_once)
         check_deadline(run.facts.deadline_at)
     check_rights(run.facts, call.action, call.data)
 
@@ -264,7 +256,14 @@ def too_often(wait_seconds: float, message: str) -> ProtocolError:
     return ProtocolError(code, message, retryable=True, details=details)
 
 
-def _check_pace(at_once: int, bucket: LocalBucket) -> None:
+def run_bucket() -> LocalBucket:
+    """Return what bounds how often the calls of one run may come."""
+    bounds = limits()
+    return LocalBucket(bounds.run_calls_per_second, bounds.run_calls_burst)
+
+
+def check_pace(bucket: LocalBucket, at_once: int = 1) -> None:
+    """Raise `rate_limited` for a call of a run that calls too often."""
     if at_once > CALLS_AT_ONCE:
         raise too_often(1.0, f"at most {CALLS_AT_ONCE} calls of a run at once")
     wait_seconds = bucket.take()

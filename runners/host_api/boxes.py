@@ -3,17 +3,7 @@
 from typing import Any
 
 from runners.host_api.calls import HostCall
-from runners.protocol.actions import Action
 from runners.protocol.errors import ErrorCode, ProtocolError
-
-ACTIONS = (
-    Action.GET_BOX_STATUS,
-    Action.LIST_BOXES,
-    Action.ACQUIRE_BOX,
-    Action.BIND_BOX,
-    Action.IMPORT_BOX_ATTACHMENTS,
-    Action.EXPORT_BOX_FILES,
-)
 
 
 async def no_box(_call: HostCall) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from agents.registry.connections import Registered
 from langbot.lib.db import DatabaseExecutor
@@ -18,9 +18,10 @@ from runners.ledger import journal
 from runners.ledger.fence import NewEvent
 from runners.ledger.journal import CallKey
 from runners.protocol.errors import ErrorCode, ProtocolError
+from runners.protocol.results import is_finite
 
 if TYPE_CHECKING:
-    from runners.host_api.carrier import Carrier
+    from runners.host_api.run_handle import RunHandle
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,17 @@ async def journalled(
     where it does not know; of what else it raises nobody knows either, so that it is
     `outcome_unknown`, never a failure that invites a second try.
     """
+    if call.handle is None:
+        return await _through_journal(call, effect, goes_on)
+    async with call.handle.effect(call.data):
+        return await _through_journal(call, effect, goes_on)
+
+
+async def _through_journal(
+    call: "HostCall",
+    effect: Callable[[], Awaitable[dict[str, Any]]],
+    goes_on: bool,  # noqa: FBT001  as its caller was told
+) -> dict[str, Any]:
     stored = await call.database(journal.before, call.key, goes_on)
     if stored is not None:
         return stored
@@ -74,6 +86,18 @@ async def _keep(
         logger.warning("the outcome of %s is not kept: %s", call.key.action, error)
 
 
+def finite(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what JSON and every database can keep; raises ValueError: `1e999`."""
+    if not is_finite(value):
+        message = "a number is not finite"
+        raise ValueError(message)
+    return value
+
+
+# Of a tool or a platform: it is kept, and handed on to others.
+Parameters = Annotated[dict[str, Any], AfterValidator(finite)]
+
+
 class CallData(BaseModel):
     """Base of request data; unknown keys are ignored, as `run_id` is read before."""
 
@@ -89,20 +113,20 @@ class HostCall:
     database: DatabaseExecutor
     key: CallKey
     results: OwnResults | None = None  # of the run itself, where a worker carries it
-    carrier: "Carrier | None" = None
+    handle: "RunHandle | None" = None
     token: int = 0  # the claim under which the run is carried
 
     async def tell(self, event: NewEvent) -> None:
         """Add an event to the run's ledger, once however often the call comes."""
-        if self.carrier is not None:
-            await self.carrier.tell(event)
+        if self.handle is not None:
+            await self.handle.tell(event)
 
     async def files(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return references to files of the run; raises `not_found` for others."""
-        if self.carrier is None:
+        if self.handle is None:
             message = "the run has no such file"
             raise ProtocolError(ErrorCode.NOT_FOUND, message)
-        return await self.carrier.files(names)
+        return await self.handle.files(names)
 
     def seconds_left(self) -> float:
         """Return how long the run may still take."""

@@ -31,14 +31,14 @@ async def call_client(
     Raises ProtocolError `client.unavailable` when none answered in time, and
     `runtime_error` with the client's words when its tool failed.
     """
-    carrier = call.carrier
-    if carrier is None:
+    handle = call.handle
+    if handle is None:
         raise _unanswered("no client follows the run now")
     seconds = allowed_seconds(call, most)
     row = await call.database(open_call, call.key, name, parameters, seconds)
     await call.tell(_started(row))
     until = row.expires_at.timestamp()
-    settled = await carrier.until_within(
+    settled = await handle.until_within(
         lambda: call.database(settled_call, row.pk),
         lambda: until - time.time() + _MARGIN,
     )

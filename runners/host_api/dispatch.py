@@ -11,7 +11,6 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError
 
 from langbot.lib.buckets import LocalBucket
-from langbot.lib.conf import limits
 from runners.engine.active import ActiveRun
 from runners.engine.own_results import OwnResults
 from runners.host_api import (
@@ -33,12 +32,13 @@ from runners.host_api import (
     tools,
     vectors,
 )
-from runners.host_api.authorization import authorize
+from runners.host_api.authorization import authorize, run_bucket
 from runners.host_api.calls import HostCall
-from runners.host_api.carrier import EngineCarrier
 from runners.host_api.refusals import RefusalCounter
+from runners.host_api.run_handle import EngineRunHandle
 from runners.ledger.journal import CallKey
 from runners.ledger.refusal_counts import add_refusals
+from runners.protocol.actions import BOX_ACTIONS
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.frames import (
     Action,
@@ -95,7 +95,7 @@ HANDLERS: dict[str, Handler] = {
     Action.CALL_PLATFORM_API: platform.call_platform_api,
     Action.REPLY_STREAM: replies.reply_stream,
     Action.STEERING_PULL: steering.steering_pull,
-    **dict.fromkeys(boxes.ACTIONS, boxes.no_box),
+    **dict.fromkeys(BOX_ACTIONS, boxes.no_box),
 }
 STREAMS: dict[str, StreamHandler] = {Action.INVOKE_LLM_STREAM: models.invoke_llm_stream}
 
@@ -165,9 +165,7 @@ class HostApi:
         tenancy = _tenancy(run)
         calls = self._open.get(tenancy)
         if calls is None:
-            bounds = limits()
-            bucket = LocalBucket(bounds.run_calls_per_second, bounds.run_calls_burst)
-            calls = self._open[tenancy] = _Calls(bucket)
+            calls = self._open[tenancy] = _Calls(run_bucket())
         return calls
 
     def _is_adopters(self, run: ActiveRun) -> bool:
@@ -183,7 +181,7 @@ class HostApi:
             self._engine.database,
             key,
             OwnResults(self._engine, run, call.seq_id),
-            EngineCarrier(self._engine, run, key),
+            EngineRunHandle(self._engine, run, key),
             run.tenure.token,
         )
         if call.action == Action.CANCEL_ACTION:
@@ -226,7 +224,8 @@ class HostApi:
         self._engine.send(run, build_response(call.seq_id, data))
 
     def _cancel(self, run: ActiveRun, seq_id: Any) -> bool:
-        task = self._calls_of(run).tasks.get(seq_id)
+        is_number = type(seq_id) is int
+        task = self._calls_of(run).tasks.get(seq_id) if is_number else None
         return task.cancel() if task is not None else False
 
     def forget(self, run: ActiveRun) -> None:

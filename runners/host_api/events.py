@@ -10,7 +10,7 @@ from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedQuery
 from runners.host_api.calls import CallData, HostCall
 from runners.host_api.cursors import NO_END, key_of, page_of
-from runners.ledger.context import first_event
+from runners.ledger.context import visible_events
 from runners.models import EventLog
 from runners.protocol.errors import ErrorCode, ProtocolError
 
@@ -97,9 +97,7 @@ def _text(value: Any) -> str | None:
 
 
 def _visible(conversation: Any) -> QuerySet[EventLog]:
-    rows = EventLog.objects.filter(
-        conversation=conversation, pk__gt=first_event(conversation)
-    )
+    rows = visible_events(conversation)
     return rows.select_related("workspace").only(*_READ).order_by("-pk")
 
 

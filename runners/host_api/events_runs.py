@@ -1,7 +1,8 @@
 """run_list and run_events_page: the runs of a conversation (`wire.md` §6).
 
 A run sees itself. Others of its conversation say what the history says, so it takes
-the permission to read that; what was before the last reset is gone for all.
+the permission to read that; what was before the last reset, or was replaced since, is
+gone for all.
 """
 
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from runners.choices import RunStatus
 from runners.host_api.calls import CallData, HostCall
 from runners.host_api.cursors import NO_END, key_of, page_of
 from runners.host_api.runs import SHOWN, epoch, wire_rows
-from runners.ledger.context import first_event
+from runners.ledger.context import visible_runs
 from runners.ledger.fence import NewEvent
 from runners.models import AgentRun, RunEvent
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -52,7 +53,7 @@ async def run_events_page(call: HostCall) -> dict[str, Any]:
 
 
 def _run_page(conversation_id: int, data: RunsRequest) -> dict[str, Any]:
-    return run_page(_visible(conversation_id), data)
+    return run_page(visible_runs(conversation_id), data)
 
 
 def run_page(rows: QuerySet[AgentRun], data: RunsRequest) -> dict[str, Any]:
@@ -110,17 +111,11 @@ def readable(call: HostCall, run_id: str) -> int:
     if run_id == str(call.facts.public_id):
         return call.facts.pk
     if call.facts.access.apis.get("run_list", False):
-        rows = _visible(call.facts.conversation_id).filter(public_id=_uuid(run_id))
+        rows = visible_runs(call.facts.conversation_id).filter(public_id=_uuid(run_id))
         key = rows.values_list("pk", flat=True).first()
         if key is not None:
             return key
     raise _unknown()
-
-
-def _visible(conversation_id: int) -> QuerySet[AgentRun]:
-    return AgentRun.objects.filter(
-        conversation_id=conversation_id, event__gt=first_event(conversation_id)
-    )
 
 
 def _status(name: str) -> str:

@@ -6,7 +6,6 @@ its plugins ask within a run, which has one. What only a run is granted is refus
 """
 
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Q
 
@@ -14,6 +13,7 @@ from agents.choices import ModelKind
 from agents.models import Plugin
 from agents.registry.connections import workspace_id_of
 from agents.resources.catalogue import visible_models
+from langbot.lib.ids import read_uuid
 from runners.bots import BotFacts, bots_of_workspace
 from runners.host_api.calls import CallData, ConnectionCall, ConnectionHandler
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -96,18 +96,11 @@ def workspace_of(call: ConnectionCall) -> int:
 
 def find_bot_in(workspace_id: int, public_id: str) -> BotFacts:
     """Return a bot of the workspace; those of others are not found either."""
-    wanted = _uuid(public_id)
+    wanted = read_uuid(public_id)
     for bot in bots_of_workspace(workspace_id):
         if bot.public_id == wanted:
             return bot
     raise ProtocolError(ErrorCode.NOT_FOUND, "there is no such bot")
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _manifests(workspace_id: int) -> list[dict[str, Any]]:

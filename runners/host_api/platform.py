@@ -11,7 +11,13 @@ from langbot.lib.conf import limits
 from runners.conversations import target_conversation
 from runners.host_api import replies
 from runners.host_api.approvals import approved, check_allowed
-from runners.host_api.calls import CallData, HostCall, journalled, read_data
+from runners.host_api.calls import (
+    CallData,
+    HostCall,
+    Parameters,
+    journalled,
+    read_data,
+)
 from runners.host_api.platform_threads import threads
 from runners.host_api.sizes import bounded
 from runners.host_api.timing import allowed_seconds, within
@@ -29,7 +35,7 @@ from runners.protocol.results import MAX_FILES_PER_MESSAGE
 class PlatformCall(CallData):
     bot_uuid: str | None = None
     action: str = Field(min_length=1, max_length=100)
-    params: dict[str, Any] = {}
+    params: Parameters = {}
     context_tool: str | None = None
     file_ids: list[str] = Field(default=[], max_length=MAX_FILES_PER_MESSAGE)
 

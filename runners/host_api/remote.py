@@ -23,10 +23,15 @@ from langbot.lib.db import DatabaseExecutor
 from langbot.lib.models import lock_rows
 from runners.choices import TERMINAL
 from runners.engine.snapshot import RunFacts, load_runs, thaw
-from runners.host_api.authorization import check_deadline, check_rights
+from runners.host_api.authorization import (
+    check_deadline,
+    check_pace,
+    check_rights,
+    run_bucket,
+)
 from runners.host_api.calls import HostCall
-from runners.host_api.carrier import was_told
 from runners.host_api.dispatch import HANDLERS, STREAMS
+from runners.host_api.run_handle import was_told
 from runners.ledger.fence import NewEvent
 from runners.ledger.journal import CallKey
 from runners.ledger.steering import add_event
@@ -72,7 +77,7 @@ def note_claim(connection: Registered, action: str, run_id: str) -> None:
     """Remember which runs a connection holds, after a call that changed it."""
     claimed = connection.claimed
     if action in {Action.RUN_CLAIM, Action.RUN_RENEW_CLAIM}:
-        claimed[UUID(run_id)] = None
+        claimed.setdefault(UUID(run_id), run_bucket())
         if len(claimed) > _CLAIMED_AT_MOST:
             del claimed[next(iter(claimed))]
     elif action in {Action.RUN_RELEASE_CLAIM, Action.RUN_FINALIZE}:
@@ -88,6 +93,9 @@ async def answer_within_run(
     `run.not_active` for a run that has ended, `conflict` for one that is not held.
     """
     claim = await database(_held, connection, str(request.data["run_id"]))
+    bucket = connection.claimed.get(claim.facts.public_id)
+    if bucket is not None:
+        check_pace(bucket)
     check_deadline(claim.facts.deadline_at)
     check_rights(claim.facts, request.action, request.data)
     number = _number(connection, request.seq_id)

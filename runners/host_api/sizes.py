@@ -13,9 +13,8 @@ from runners.ledger.state_store import StateRefusedError, check_size
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.protocol.results import MAX_PAYLOAD_BYTES
 
-_KEPT_CHARACTERS: Final = (
-    10_000  # of a result that is too large, as of runners' (LB-57)
-)
+# Of a result that is too large, as of runners' (LB-57).
+_KEPT_CHARACTERS: Final = 10_000
 
 
 def check_state_value(value: Any) -> None:

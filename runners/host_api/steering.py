@@ -12,7 +12,12 @@ from runners.ledger.fence import NewEvent
 from runners.ledger.journal import once
 from runners.ledger.steering import told
 from runners.models import AgentRun, QueuedMessage
-from runners.steering import PULLED_AT_MOST, claim_messages, claimed_messages
+from runners.steering import (
+    PULLED_AT_MOST,
+    anything_waits,
+    claim_messages,
+    claimed_messages,
+)
 
 
 class Pull(CallData):
@@ -25,6 +30,10 @@ async def steering_pull(call: HostCall) -> dict[str, Any]:
     data = call.read(Pull)
     most = PULLED_AT_MOST if data.mode == "all" else 1
     claim = partial(claim_messages, call.facts.pk, min(most, data.limit or most))
+    if call.handle is not None:
+        waits = await call.database(anything_waits, call.facts.conversation_id)
+        if waits:
+            await call.handle.written()  # the answers of tools that it stands behind
     # The journal keeps keys: what was said may hold files of several MiB.
     stored = await call.database(once, call.key, claim)
     if not stored["messages"]:

@@ -4,6 +4,7 @@
 none. Its own record is the journal's row.
 """
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ from runners.client_tools import CLIENT
 from runners.grants import HOST
 from runners.host_api import platform, replies
 from runners.host_api.approvals import approved
-from runners.host_api.calls import CallData, HostCall, journalled
+from runners.host_api.calls import CallData, HostCall, Parameters, journalled
 from runners.host_api.client_tools import call_client, described_tool
 from runners.host_api.sizes import bounded
 from runners.host_api.timing import allowed_seconds, within
+from runners.ledger.tool_uses import was_used
 from runners.platform_tools import (
     PLATFORM_PREFIX,
     REPLY_TOOL,
@@ -25,13 +27,15 @@ from runners.platform_tools import (
 )
 from runners.protocol.errors import ErrorCode, ProtocolError
 
+logger = logging.getLogger(__name__)
+
 
 class Named(CallData):
     tool_name: str
 
 
 class Called(Named):
-    parameters: dict[str, Any]
+    parameters: Parameters
     tool_call_id: str | None = None  # what the model calls it
 
 
@@ -50,9 +54,24 @@ async def get_tool_detail(call: HostCall) -> dict[str, Any]:
 async def call_tool(call: HostCall) -> dict[str, Any]:
     """Execute a tool once, if it may, and return `{"result": object}`."""
     data = call.read(Called)
+    await _check_order(call, data.tool_name)
     run_it = partial(execute, call, data.tool_name)
     seconds = float(limits().tool_call_seconds)
     return await approved(call, data.tool_name, data.parameters, run_it, seconds)
+
+
+async def _check_order(call: HostCall, name: str) -> None:
+    """Refuse a tool that another one has to come before (AG-102)."""
+    other = call.facts.access.requires.get(name)
+    if other is None:
+        return
+    if call.handle is not None:
+        await call.handle.written()  # it may have been called a moment ago
+    facts = call.facts
+    if not await call.database(was_used, facts.conversation_id, facts.pk, other):
+        message = f"call {other[:100]} before {name[:100]}"
+        details = {"requires": other}
+        raise ProtocolError(ErrorCode.TOOL_DENIED, message, details=details)
 
 
 async def execute(
@@ -92,7 +111,35 @@ async def _execute(
         seconds=seconds,
         is_dry_run=facts.dry_run,
     )
-    return {"result": bounded(await within(seconds, provider.call(request)))}
+    try:
+        answer = await within(seconds, provider.call(request))
+    except ProtocolError as error:
+        if error.code == ErrorCode.DEADLINE_EXCEEDED:
+            raise _too_slow(call, request, error) from None
+        raise
+    return {"result": bounded(answer)}
+
+
+def _too_slow(call: HostCall, request: ToolCall, error: ProtocolError) -> ProtocolError:
+    """Log what blocked the run, and say what to do instead (AG-100).
+
+    Names of parameters only: their values may be anybody's.
+    """
+    logger.warning(
+        "a tool took too long",
+        extra={
+            "tool": request.name,
+            "source": _source(call, request.name),
+            "call": request.key,
+            "parameters": sorted(request.parameters),
+            "person": call.facts.person,
+            "conversation": request.conversation_id,
+            "seconds": round(request.seconds, 3),
+        },
+    )
+    advice = "let one tool start long work and another one ask for its result"
+    message = f"{error.message}: {advice}"
+    return ProtocolError(error.code, message, details=error.details)
 
 
 async def _tool(call: HostCall, name: str) -> Tool:

@@ -135,13 +135,19 @@ class PendingAction(PublicModel):
         ]
 
     def __str__(self) -> str:
-        title = (self.form or {}).get("title") if self.form else self.tool_name
+        title = self.form.get("title") if self.form else self.tool_name
         return f"{title or self.get_kind_display()}: {self.get_status_display()}"
 
     @property
     def is_open(self) -> bool:
         """Whether a person may still decide (LH-08): open, and not expired."""
         return self.status == ActionStatus.OPEN and self.expires_at > datetime.now(UTC)
+
+    @property
+    def current_status(self) -> str:
+        """What it is now: expired from then on, before a sweep says so (LH-09)."""
+        is_late = self.status == ActionStatus.OPEN and not self.is_open
+        return ActionStatus.EXPIRED if is_late else self.status
 
 
 class ToolGrant(PublicModel):

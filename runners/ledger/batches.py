@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from artifacts.made import MadeFile, insert_rows, store_contents
+from artifacts.made import MadeFile, store_contents
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedLookup
 from runners.choices import EDGES, EventType, RunStatus
@@ -16,6 +16,7 @@ from runners.ledger.conversations import Conversation
 from runners.ledger.costs import reported
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.finishing import Reply, close_turns
+from runners.ledger.made_files import insert_files
 from runners.ledger.pausing import Pause, park
 from runners.ledger.runs import AgentRun
 from runners.ledger.state_store import StateRefusedError, StateWrite, write_state
@@ -121,7 +122,7 @@ def write_stored(batches: Sequence[Batch]) -> Written:
             written.last_seq |= _pass_ending_fence(batch)
         held = [batch for batch in batches if batch.run_id in written.last_seq]
         _write_states(held)
-        insert_rows(_files(held))
+        insert_files(_files(held))
         insert_events(_numbered(held, written.last_seq))
         _write_waiting(held)
         tell_actions(held)

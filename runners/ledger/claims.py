@@ -103,9 +103,13 @@ def adoptable_runs(limit: int) -> list[int]:
 
 
 def adopt_runs(run_ids: list[int], node: UUID) -> list[Claimed]:
-    """Take over those of the runs that are adoptable now."""
+    """Take over those of the runs that are adoptable now.
+
+    One whose row is locked waits for the next round: a worker that sleeps in a
+    transaction must not keep all others of its runs from being adopted.
+    """
     with transaction.atomic():
-        runs = lock_rows(_adoptable().filter(pk__in=run_ids))
+        runs = lock_rows(_adoptable().filter(pk__in=run_ids), skip_locked=True)
         AgentRun.objects.filter(pk__in=[run.pk for run in runs]).update(
             node=node,
             fencing_token=F("fencing_token") + 1,

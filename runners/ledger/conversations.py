@@ -22,6 +22,7 @@ class Conversation(PublicModel):
         models.PROTECT,
         related_name="conversations",
         verbose_name=_("workspace"),
+        db_index=False,  # `langbot_conversation_once` begins with it
     )
     key = models.CharField(
         _("key"),
@@ -80,6 +81,10 @@ class TranscriptQuerySet(AppendOnlyQuerySet["TranscriptItem"]):
         """Leave out what was replaced: what models, searches and pages see."""
         return self.filter(superseded_at=None)
 
+    def replaced(self) -> "TranscriptQuerySet":
+        """Keep only what was replaced."""
+        return self.filter(superseded_at__isnull=False)
+
     def supersede(self) -> int:
         """Take current rows out of context and pages; returns how many.
 
@@ -132,6 +137,14 @@ class TranscriptItem(AppendOnlyModel, PublicModel):
             # also the index behind history pages
             models.UniqueConstraint(
                 fields=["conversation", "seq"], name="langbot_transcript_order"
+            )
+        ]
+        indexes = [
+            # what leaves the context of runners, few in any conversation
+            models.Index(
+                fields=["conversation"],
+                condition=Q(superseded_at__isnull=False),
+                name="langbot_transcript_replaced",
             )
         ]
 

@@ -13,7 +13,11 @@ class EventLog(AppendOnlyModel, PublicModel):
     """One accepted event, redacted; the same id from the same source once (C-23)."""
 
     workspace = models.ForeignKey(
-        Workspace, models.PROTECT, related_name="+", verbose_name=_("workspace")
+        Workspace,
+        models.PROTECT,
+        related_name="+",
+        verbose_name=_("workspace"),
+        db_index=False,  # `langbot_event_kind` begins with it
     )
     source = models.CharField(_("source"), max_length=100)
     event_id = models.CharField(_("event id"), max_length=200)

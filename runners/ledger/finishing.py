@@ -22,7 +22,7 @@ from runners.choices import (
 from runners.ledger.children import stop_after
 from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
 from runners.ledger.events import EventLog
-from runners.ledger.frozen import frozen_access
+from runners.ledger.frozen import frozen_access, frozen_delivery
 from runners.ledger.next_turns import (
     by_conversation,
     is_rolled_back,
@@ -156,7 +156,7 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     items = [
         (one.conversation, item)
         for one in closing
-        for item in (*thought_items(one.run, one.reply), *_tool_items(one.run))
+        for item in (*thought_items(one.run, one.reply), *tool_rows(one.run))
     ]
     items += [
         (one.conversation, _reply_item(one, reply, event))
@@ -174,8 +174,8 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     append_transcripts(items)
 
 
-def _tool_items(run: AgentRun) -> Iterable[TranscriptItem]:
-    """Return the rows of the run's tool calls; without tools nobody is asked."""
+def tool_rows(run: AgentRun) -> Iterable[TranscriptItem]:
+    """Return new rows of the run's tool calls; without tools nobody is asked."""
     access = frozen_access(run)
     calls_tools = (access.get("capabilities") or {}).get("tool_calling", False)
     may_call = calls_tools and set(access.get("tools") or ()) - {REPLY_TOOL}
@@ -203,8 +203,7 @@ def thought_items(run: AgentRun, reply: Reply | None) -> list[TranscriptItem]:
     """Return a row for each block of thinking; models and searches never see them."""
     if reply is None or not reply.thoughts:
         return []
-    policy = (run.snapshot or {}).get("delivery_policy", {})
-    shown = policy.get("show_reasoning", True)
+    shown = frozen_delivery(run).get("show_reasoning", True)
     return [
         TranscriptItem(
             role=Role.REASONING,
@@ -241,8 +240,9 @@ def failure_text(run: AgentRun) -> str:
 
 def _reply_delivery(closing: Closing) -> Delivery | None:
     run, conversation, reply = closing.run, closing.conversation, closing.reply
-    policy = (run.snapshot or {}).get("delivery_policy", {})
-    if run.bot_id is None or run.dry_run or not policy.get("reply", True):
+    if run.bot_id is None or run.dry_run:
+        return None
+    if not frozen_delivery(run).get("reply", True):
         return None
     if closing.is_forgotten:
         return None

@@ -11,5 +11,14 @@ def frozen_access(run: AgentRun) -> dict[str, Any]:
     For what comes after a run: it has to end whatever its snapshot holds. Who starts
     or serves one reads it by `runners.engine.snapshot`, which raises.
     """
-    access = run.snapshot.get("access") if isinstance(run.snapshot, dict) else None
-    return access if isinstance(access, dict) else {}
+    return _frozen(run, "access")
+
+
+def frozen_delivery(run: AgentRun) -> dict[str, Any]:
+    """Return the frozen delivery policy of a run, empty in the same cases."""
+    return _frozen(run, "delivery_policy")
+
+
+def _frozen(run: AgentRun, name: str) -> dict[str, Any]:
+    part = run.snapshot.get(name) if isinstance(run.snapshot, dict) else None
+    return part if isinstance(part, dict) else {}

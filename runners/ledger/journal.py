@@ -100,6 +100,11 @@ def _earlier(key: CallKey) -> dict[str, Any]:
     if call is None:
         message = "the run has ended or waits for a person"
         raise ProtocolError(ErrorCode.RUN_NOT_ACTIVE, message)
+    return outcome_of(call)
+
+
+def outcome_of(call: HostCall) -> dict[str, Any]:
+    """Return the answer of a call that was made; raises its ProtocolError."""
     if call.status == HostCallStatus.STARTED:
         message = "the call was begun, and nobody knows whether it had its effect"
         raise ProtocolError(ErrorCode.OUTCOME_UNKNOWN, message)

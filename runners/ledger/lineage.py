@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+from langbot.lib.conf import DEEPEST_SUB_RUN
 from runners.ledger.events import EventLog
 from runners.ledger.runs import AgentRun
 
-DEEPEST = 3  # AG-28; the table refuses more
 SOURCE = "run:"  # and the public id of the asking run; the server sets it
 ORIGIN = "sub:"  # and the same, in the origin of the sub-run
 
@@ -26,6 +26,9 @@ def lineage_of(event: EventLog) -> dict[str, Any]:
     known = AgentRun.objects.filter(public_id=asking, workspace=event.workspace_id)
     parent = known.values_list("pk", "depth").first()
     if parent is None:
-        return {"depth": DEEPEST, "origin": f"{ORIGIN}{asking}"}  # and has no rights
+        return {
+            "depth": DEEPEST_SUB_RUN,
+            "origin": f"{ORIGIN}{asking}",
+        }  # and has no rights
     depth = parent[1] + 1
     return {"parent_id": parent[0], "depth": depth, "origin": f"{ORIGIN}{asking}"}

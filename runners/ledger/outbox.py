@@ -11,6 +11,7 @@ from langbot.lib.ids import uuid7
 from langbot.lib.models import PublicModel
 from runners.choices import DeliveryStatus
 from runners.ledger.conversations import Conversation
+from runners.ledger.frozen import frozen_delivery
 from runners.ledger.runs import AgentRun
 
 
@@ -30,7 +31,6 @@ def new_delivery(
     `payload` has at least `text` and `artifacts`. The run's event and snapshot must be
     loaded.
     """
-    policy = (run.snapshot or {}).get("delivery_policy", {})
     sender = bot_id or run.bot_id
     if sender is None:
         message = "a delivery needs a bot"
@@ -43,7 +43,7 @@ def new_delivery(
     }
     delivery = _delivery(conversation, sender, given)
     delivery.run = run
-    delivery.at_least_once = policy.get("ambiguous") == "at_least_once"
+    delivery.at_least_once = frozen_delivery(run).get("ambiguous") == "at_least_once"
     return delivery
 
 

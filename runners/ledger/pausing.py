@@ -21,15 +21,24 @@ from runners.client_tools import CLIENT
 from runners.ledger.actions import PendingAction
 from runners.ledger.conversations import Conversation, TranscriptItem
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
-from runners.ledger.runs import AgentRun, RunEvent
+from runners.ledger.journal import outcome_of
+from runners.ledger.runs import AgentRun, HostCall, RunEvent
 from runners.ledger.turns import append_transcripts
+from runners.protocol.errors import ProtocolError
 
 APPROVAL = "tool_approval"  # the `action` of an approval's events (LH-18)
 QUESTION = "interaction.requested"
 DECISIONS = ("approve", "reject", "edit", "respond")
 SECONDS_LEFT = "seconds_left"  # in the snapshot of a paused run
 EARLIER = "earlier_invocations"  # whose words belong to the reply
+CALLS = "begun_calls"  # {tool_call_id: {"call", "tool_name"}} of the paused invocation
+_CALL_ID_CHARACTERS = 180  # its column has room for them
 _UNDECIDED = (ActionStatus.EXPIRED, ActionStatus.CANCELLED)
+
+
+def call_id_of(data: dict[str, Any]) -> str:
+    """Return the model's name of a tool call, as far as it is kept; else empty."""
+    return str(data.get("tool_call_id") or "")[:_CALL_ID_CHARACTERS]
 
 
 def name_of(action: PendingAction) -> str:
@@ -69,6 +78,16 @@ def described(action: PendingAction) -> dict[str, Any]:
         "scope": given.get("scope", "once"),
         "decided_by": action.decided_by_name,
     }
+
+
+def was_decided(action: PendingAction) -> bool:
+    """Whether the run's ledger has the decision."""
+    events = RunEvent.objects.filter(
+        run=action.run_id,
+        type=EventType.ACTION_RESOLVED,
+        data__id=str(action.public_id),
+    )
+    return events.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +161,8 @@ def settle_parked(action: PendingAction, outcome: dict[str, Any]) -> Settled | N
             return None  # told before
         is_last = not _unsettled(run)
         events = [*_untold(action), _completed(action, outcome)]
+        if is_last:
+            events += _begun_calls(run, action.tool_call_id)
         target = _queued(run) if is_last else None
         fence = Fence(run.pk, None, len(events))
         if is_last:
@@ -186,32 +207,66 @@ def _queued(run: AgentRun) -> dict[str, Any]:
 
 def _untold(action: PendingAction) -> list[NewEvent]:
     """Return `action.resolved`, unless a worker that waited has written it."""
-    known = RunEvent.objects.filter(
-        run=action.run_id,
-        type=EventType.ACTION_RESOLVED,
-        data__id=str(action.public_id),
-    )
-    if known.exists():
+    if was_decided(action):
         return []
     return [NewEvent(EventType.ACTION_RESOLVED, described(action))]
 
 
 def _completed(action: PendingAction, outcome: dict[str, Any]) -> NewEvent:
+    return _tool_completed(action.tool_call_id, action.tool_name, outcome)
+
+
+def _tool_completed(call_id: str, name: str, outcome: dict[str, Any]) -> NewEvent:
     error = outcome.get("error")
     data = {
-        "tool_call_id": action.tool_call_id,
-        "tool_name": action.tool_name,
+        "tool_call_id": call_id,
+        "tool_name": name,
         "result": redact(outcome.get("result")),
         "error": f"{error['code']}: {error['message']}" if error else None,
     }
     return NewEvent(EventType.TOOL_CALL_COMPLETED, data)
 
 
+def _begun_calls(run: AgentRun, but: str) -> list[NewEvent]:
+    """Return the outcomes of calls that the paused runner did not tell of any more.
+
+    A runner that rebuilds from history would make them again.
+    """
+    told = RunEvent.objects.filter(
+        run=run, invocation=run.invocation, type=EventType.TOOL_CALL_COMPLETED
+    )
+    known = {but, *told.values_list("data__tool_call_id", flat=True)}
+    left = {
+        call["call"]: (call_id, call["tool_name"])
+        for call_id, call in run.snapshot.get(CALLS, {}).items()
+        if call_id not in known
+    }
+    rows = HostCall.objects.filter(
+        run=run, invocation=run.invocation, plugin_seq_id__in=left
+    )
+    return [
+        _tool_completed(*left[row.plugin_seq_id], _answer_of(row))
+        for row in rows.order_by("plugin_seq_id")
+    ]
+
+
+def _answer_of(row: HostCall) -> dict[str, Any]:
+    try:
+        return outcome_of(row)
+    except ProtocolError as error:
+        return {"error": error.as_dict()}
+
+
 # What runners that rebuild from history read
 
 
 def tool_items(run: AgentRun) -> Iterator[TranscriptItem]:
-    """Return rows of the tool calls of this invocation, each with its answer."""
+    """Return rows of the tool calls of this invocation, each with its answer.
+
+    Not of those that have rows already: what was said behind them is in the transcript
+    before the run ends (AG-14).
+    """
+    written = _written_up_to(run)
     known: dict[str, dict[str, Any]] = {
         action.tool_call_id: action.arguments
         for action in PendingAction.objects.filter(run=run, invocation=run.invocation)
@@ -227,9 +282,16 @@ def tool_items(run: AgentRun) -> Iterator[TranscriptItem]:
             continue  # the runner tells of the same call under its model's id
         if event.type == EventType.TOOL_CALL_STARTED:
             known[data["tool_call_id"]] = data.get("parameters") or {}
-        else:
+        elif event.seq > written:
             yield _call_item(run, data, known.get(data["tool_call_id"], {}))
-            yield _result_item(run, data)
+            yield _result_item(run, data, event.seq)
+
+
+def _written_up_to(run: AgentRun) -> int:
+    """Return the number of the last event whose call has its rows."""
+    rows = TranscriptItem.objects.filter(run=run, item_type="tool_result")
+    last = rows.order_by("-seq").values_list("metadata", flat=True).first()
+    return int((last or {}).get("event_seq", 0))
 
 
 def _call_item(
@@ -241,12 +303,14 @@ def _call_item(
     return _item(run, Role.ASSISTANT, "tool_call", data["tool_name"], content)
 
 
-def _result_item(run: AgentRun, data: dict[str, Any]) -> TranscriptItem:
+def _result_item(run: AgentRun, data: dict[str, Any], seq: int) -> TranscriptItem:
     error = data.get("error")
     said = {"error": error} if error else data.get("result")
     text = json.dumps(said, ensure_ascii=False)
     content = {"role": "tool", "tool_call_id": data["tool_call_id"], "content": text}
-    return _item(run, Role.TOOL, "tool_result", text, content)
+    item = _item(run, Role.TOOL, "tool_result", text, content)
+    item.metadata = {"event_seq": seq}
+    return item
 
 
 def _item(

@@ -31,7 +31,7 @@ def seq_of(run_id: int, after: int, kind: str, created_at: datetime) -> int:
 
 
 @dataclass(slots=True)
-class Spoken:
+class RunOutput:
     """The open message's text, the finished messages and the files of an invocation."""
 
     text: str = ""
@@ -42,7 +42,7 @@ class Spoken:
 
     @property
     def before(self) -> tuple[list[tuple[str, Any]], list[str], list[str]]:
-        """What `Said.resume` takes."""
+        """What `RunMessages.resume` takes."""
         return self.messages, self.sent, self.thoughts
 
     def add(self, event: RunEvent) -> None:
@@ -70,7 +70,7 @@ class Spoken:
         self.thoughts[-1] += data["text"]
 
 
-def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
+def run_outputs(runs: Iterable[AgentRun]) -> dict[int, RunOutput]:
     """Return what the current invocation of each run has said so far.
 
     A run that goes on after a pause has said what it had before, too.
@@ -78,7 +78,7 @@ def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
     invocations = {
         run.pk: {run.invocation, *(run.snapshot or {}).get(EARLIER, ())} for run in runs
     }
-    said = {pk: Spoken() for pk in invocations}
+    outputs = {pk: RunOutput() for pk in invocations}
     events = RunEvent.objects.filter(
         run__in=invocations,
         type__in=[
@@ -90,8 +90,8 @@ def spoken(runs: Iterable[AgentRun]) -> dict[int, Spoken]:
     )
     for event in events.order_by("run", "seq"):
         if event.invocation in invocations[event.run_id]:
-            said[event.run_id].add(event)
-    return said
+            outputs[event.run_id].add(event)
+    return outputs
 
 
 def ended_among(run_ids: Iterable[int]) -> set[int]:

@@ -12,7 +12,11 @@ class HostCallRefusal(models.Model):
     """
 
     run = models.ForeignKey(
-        AgentRun, models.CASCADE, related_name="refusals", verbose_name=_("run")
+        AgentRun,
+        models.CASCADE,
+        related_name="refusals",
+        verbose_name=_("run"),
+        db_index=False,  # `langbot_refusal_once` begins with it
     )
     action = models.CharField(_("action"), max_length=50)
     code = models.CharField(_("reason"), max_length=50)

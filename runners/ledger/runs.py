@@ -1,3 +1,4 @@
+from datetime import timedelta
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -41,6 +42,10 @@ class AgentRunQuerySet(models.QuerySet["AgentRun"]):
     def running(self) -> "AgentRunQuerySet":
         """Runs that a worker carries, or should."""
         return self.filter(status=Literal(RunStatus.RUNNING))
+
+    def paused(self) -> "AgentRunQuerySet":
+        """Runs that wait for a person, without a worker."""
+        return self.filter(status=Literal(RunStatus.REQUIRES_ACTION))
 
 
 class AgentRun(PublicModel):
@@ -119,6 +124,10 @@ class AgentRun(PublicModel):
     connection_id = models.UUIDField(_("plugin connection"), null=True)
     web_node = models.CharField(_("web node"), max_length=40, blank=True)
     last_seq = models.PositiveIntegerField(_("last event number"), default=0)
+    # Who began to follow before the latest of them is sent away (AG-55).
+    stream_cuts = models.PositiveIntegerField(
+        _("times its listeners were sent away"), default=0, db_default=0
+    )
     inbound_cursor = models.CharField(_("inbound cursor"), max_length=40, default="0-0")
     invocation = models.PositiveSmallIntegerField(_("invocation"), default=1)
     last_runner_sequence = models.PositiveIntegerField(
@@ -233,6 +242,13 @@ class AgentRun(PublicModel):
     def is_terminal(self) -> bool:
         """Whether the run has ended."""
         return self.status in TERMINAL
+
+    @property
+    def duration_ms(self) -> int | None:
+        """Milliseconds from its start to its end; None without either (AG-56)."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at) // timedelta(milliseconds=1)
 
 
 class RunEvent(AppendOnlyModel):

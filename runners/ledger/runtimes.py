@@ -23,6 +23,7 @@ class RemoteRuntime(PublicModel):
         related_name="+",
         verbose_name=_("workspace"),
         help_text=_("Empty: it takes runs of every workspace."),
+        db_index=False,  # `langbot_runtime_once` begins with it
     )
     token = models.ForeignKey(
         PluginToken,

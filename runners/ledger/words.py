@@ -29,6 +29,7 @@ _IS_CJK = re.compile(rf"[{_CJK}]")
 _BLANKED = "".join(sign if sign.isalnum() else " " for sign in map(chr, range(128)))
 _WORD_LENGTH = 64  # longer ones are found by how they begin
 _TERMS = 32  # of one question
+_RUN_WORDS = 64  # of one of them: PostgreSQL recurses into each, down to its limit
 _BEGINNING = 4  # characters; shorter ones begin too much
 _PLACE = "inconversation{}"
 
@@ -64,8 +65,12 @@ def words_of(text: str) -> list[str]:
 
 
 def terms_of(question: str) -> list[Term]:
-    """Return what a text must have to be an answer; nothing when it has no words."""
-    return [Term(tuple(_split(part)) or (part,)) for part in _parts(question)[:_TERMS]]
+    """Return what a text must have to be an answer; nothing when it has no words.
+
+    Of a longer run of characters without spaces its first 65 are looked for.
+    """
+    words = (_split(part)[:_RUN_WORDS] or [part] for part in _parts(question)[:_TERMS])
+    return [Term(tuple(one)) for one in words]
 
 
 def joined(words: Iterable[str]) -> str:

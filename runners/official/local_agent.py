@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from runners.official.local_agent_compaction import compact
 from runners.official.local_agent_follow_ups import (
     between_rounds,
     plain_messages,
     pull,
 )
-from runners.official.local_agent_messages import build_messages
+from runners.official.local_agent_messages import build_talk
 from runners.official.local_agent_schema import CONFIG, DESCRIPTION, LABEL
 from runners.official.local_agent_tools import (
     WantedCalls,
@@ -71,9 +72,13 @@ class LocalAgentRunner(Runner):
         if not models:
             yield results.failed(ErrorCode.RUNNER_NO_MODEL, NO_MODEL)
             return
-        messages = await build_messages(ctx)
-        functions = await tool_functions(ctx)
+        talk, functions = await build_talk(ctx), await tool_functions(ctx)
+        compaction = await compact(ctx, usable_models(ctx, "invoke"), talk, functions)
+        if compaction.problem:
+            yield results.log(f"No summary was kept: {compaction.problem}", "warning")
+        messages = compaction.talk.messages()
         spent: dict[str, Any] = {}
+        _add_usage(spent, compaction.usage)
         for number in range(round_limit(ctx.config) + 1):
             is_last = number == round_limit(ctx.config)
             answer = _Answer()

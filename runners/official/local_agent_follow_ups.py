@@ -12,7 +12,8 @@ BLOCK_CHARACTERS: Final = 6000  # of all of them, AG-13
 _RULES: Final = (
     "The person said this while you were working. Acknowledge it in a short visible "
     "sentence before any further tool call; then answer it, fold it in, or take it as "
-    "a correction. Never repeat these tags."
+    "a correction. Never repeat these tags, and end your turn with at least one short "
+    "visible sentence."
 )
 
 
@@ -56,7 +57,11 @@ def _numbered(number: int, item: SteeringItem) -> str:
     if len(text) > MESSAGE_CHARACTERS:
         text = f"{text[:MESSAGE_CHARACTERS]}…"
     files = ", ".join(one.id for one in item.input.attachments if one.id)
-    return f"{number}. {text} (files: {files})" if files else f"{number}. {text}"
+    page = item.event.data.get("page")
+    address = page.get("url") if isinstance(page, dict) else None
+    more = [f"page: {address}"] if address else []
+    more += [f"files: {files}"] if files else []
+    return f"{number}. {text} ({'; '.join(more)})" if more else f"{number}. {text}"
 
 
 def _content(item: SteeringItem) -> Any:

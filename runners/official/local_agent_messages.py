@@ -1,28 +1,64 @@
 """What the model is sent: the prompt, what was said before, what happened now."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from runners.official.local_agent_checkpoint import (
+    Checkpoint,
+    items_after,
+    read_checkpoint,
+)
 from runners.official.local_agent_schema import DEFAULT_HISTORY, DEFAULT_PROMPT
 from runners.protocol.pages import TranscriptItem
+from runners.protocol.pruning import prune_orphan_tool_calls
 from runners.sdk import RunContext
 
 TOOL_ITEMS = frozenset({"tool_call", "tool_result"})  # LB-90
 _SPOKEN = frozenset({"user", "assistant"})
 
 
-async def build_messages(ctx: RunContext) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What a model is to read: the prompt, what was said before, and this run's turn.
+
+    The turn is the current event and what this run did since.
+    """
+
+    prompt: list[dict[str, Any]]
+    checkpoint: Checkpoint | None
+    earlier: list[TranscriptItem]
+    turn: list[dict[str, Any]]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return all of it, the summary of what was said long ago behind the prompt."""
+        summary = [self.checkpoint.message] if self.checkpoint else []
+        said = [from_history(item) for item in self.earlier]
+        return [*self.prompt, *summary, *said, *self.turn]
+
+
+async def build_talk(ctx: RunContext) -> Talk:
     """Return prompt, history, the current event and what this run did since.
 
     A run that goes on after a person decided finds its own rows in the history.
     """
     prompt = await ctx.prompt() or DEFAULT_PROMPT
-    items = await ctx.history(history_limit(ctx.config))
-    own = [item for item in items if _is_since(ctx, item)]
-    earlier = [item for item in items if not _is_since(ctx, item)]
-    spoken = [_from_history(item) for item in earlier if is_spoken(item)]
-    since = [_from_this_run(item) for item in own if _is_of_turn(item)]
-    return [*prompt, *spoken, current_message(ctx), *since]
+    checkpoint, items = await _history(ctx)
+    own = [_from_this_run(item) for item in items if _is_own(ctx, item)]
+    since, _ = prune_orphan_tool_calls(own)
+    earlier = [item for item in items if not _is_since(ctx, item) and is_spoken(item)]
+    return Talk(prompt, checkpoint, earlier, [current_message(ctx), *since])
+
+
+async def _history(ctx: RunContext) -> tuple[Checkpoint | None, list[TranscriptItem]]:
+    """Return what is after the checkpoint, else the newest of all (LB-99)."""
+    limit = history_limit(ctx.config)
+    checkpoint = read_checkpoint(ctx) if limit else None
+    if checkpoint is not None:
+        items = await items_after(ctx, checkpoint)
+        if items is not None:
+            return checkpoint, items
+    return None, await ctx.history(limit)
 
 
 def history_limit(config: dict[str, Any]) -> int:
@@ -43,27 +79,41 @@ def _is_since(ctx: RunContext, item: TranscriptItem) -> bool:
     return item.run_id == ctx.run_id and not item.metadata.get("said_before")
 
 
-def _is_of_turn(item: TranscriptItem) -> bool:
-    return item.item_type in TOOL_ITEMS or is_spoken(item)
+def _is_own(ctx: RunContext, item: TranscriptItem) -> bool:
+    is_of_turn = item.item_type in TOOL_ITEMS or is_spoken(item)
+    return is_of_turn and _is_since(ctx, item)
 
 
 def _from_this_run(item: TranscriptItem) -> dict[str, Any]:
     is_tool = item.item_type in TOOL_ITEMS and item.content_json is not None
-    return dict(item.content_json or {}) if is_tool else _from_history(item)
+    return dict(item.content_json or {}) if is_tool else from_history(item)
 
 
 def current_message(ctx: RunContext) -> dict[str, Any]:
     """Return the event as the user's message, images and files kept."""
     elements = [element.model_dump() for element in ctx.input.contents]
+    page = page_of(ctx.event.data)
     if any(element["type"] != "text" for element in elements):
-        return {"role": "user", "content": elements}
+        more = [{"type": "text", "text": page}] if page else []
+        return {"role": "user", "content": [*elements, *more]}
     if ctx.text:
-        return {"role": "user", "content": ctx.text}
+        text = f"{ctx.text}\n\n{page}" if page else ctx.text
+        return {"role": "user", "content": text}
     # An event without words is told as what it is, not disguised as somebody's words.
     event = {"event": ctx.event.event_type, "data": ctx.event.data}
     text = json.dumps(event, ensure_ascii=False, default=str)
     return {"role": "user", "content": f"[Event] {text}"}
 
 
-def _from_history(item: TranscriptItem) -> dict[str, Any]:
+def page_of(data: dict[str, Any]) -> str:
+    """Return what a model is told of the page that the person looked at."""
+    page = data.get("page")
+    if not isinstance(page, dict) or not (page.get("url") or page.get("content")):
+        return ""
+    told = (page.get("url"), page.get("content"))
+    return "\n".join(["<page>", *(str(one) for one in told if one), "</page>"])
+
+
+def from_history(item: TranscriptItem) -> dict[str, Any]:
+    """Return something said earlier as a message."""
     return {"role": item.role, "content": item.text}

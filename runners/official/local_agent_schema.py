@@ -44,6 +44,20 @@ CONFIG: Final[tuple[dict[str, Any], ...]] = (
         "default": DEFAULT_HISTORY,
     },
     {
+        "name": "context-compaction",
+        "type": "boolean",
+        "label": {"en_US": "Summarise long talks", "zh_Hans": "总结长会话"},
+        "description": {
+            "en_US": "Before a conversation outgrows the model's context window, the "
+            "model sums up its older part. It then sees the summary and all that was "
+            "said after it, whatever the history length.",
+            "zh_Hans": "会话即将超出模型的上下文窗口时，由模型总结较早的内容。"
+            "之后模型会看到该总结及其后的全部消息，不受历史消息条数限制。",
+        },
+        "required": False,
+        "default": True,
+    },
+    {
         "name": "max-tool-iterations",
         "type": "integer",
         "label": {"en_US": "Tool rounds", "zh_Hans": "工具调用轮数"},

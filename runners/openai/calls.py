@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,11 +16,12 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from agents.models import Agent
-from artifacts.inputs import register_inputs
+from artifacts.inputs import StoredInput, register_inputs, store_inputs
 from langbot.core.models import Workspace
 from langbot.lib.conf import limits
 from langbot.lib.ids import uuid7
-from runners.admission import Incoming, admit
+from runners.admission import MESSAGE, Incoming, admit
+from runners.api_surface import DELIVERY, TRIGGER
 from runners.choices import ConversationKind
 from runners.errors import (
     AdmissionError,
@@ -29,24 +30,18 @@ from runners.errors import (
     InputTooLargeError,
     QueueFullError,
 )
+from runners.incoming import with_stored_files
 from runners.ledger.turns import append_transcripts
 from runners.live_hub import db
 from runners.models import AgentRun, Conversation, TranscriptItem
 from runners.openai.errors import CallError
 from runners.openai.outcomes import Outcome, outcome_of
-from runners.openai.requests import Call, Said
+from runners.openai.requests import Call, ChatMessage
 from runners.replies import follow_to_end
 from runners.services import request_cancel
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 MODELS = 1000  # of one list
-_DELIVERY = {
-    "surface": "api",
-    "automatic_reply": True,
-    "supports_streaming": True,
-    "supports_edit": False,
-    "supports_reaction": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +85,14 @@ def start_call(caller: Caller, call: Call) -> Started:
     Raises CallError, and nothing was written then.
     """
     agent = find_model(caller.workspace, call.model)
+    incoming = with_stored_files(_incoming(caller, call, agent))
+    history = [
+        store_inputs(caller.workspace, {"contents": said.contents})
+        for said in call.messages[:-1]
+    ]
     with transaction.atomic():
-        conversation = _open_conversation(caller.workspace, call)
-        run = _admit(_incoming(caller, call, agent, conversation))
+        conversation = _open_conversation(caller.workspace, call, history)
+        run = _admit(replace(incoming, conversation=conversation))
         if run.conversation_id != conversation.pk:
             transaction.set_rollback(True)  # a repeat: its conversation is there
     return Started(run.public_id, agent.slug, run.created_at)
@@ -136,33 +136,34 @@ def abandon(run_id: UUID) -> None:
         request_cancel(run, "the caller has gone")
 
 
-def _open_conversation(workspace: Workspace, call: Call) -> Conversation:
+def _open_conversation(
+    workspace: Workspace, call: Call, history: Iterable[StoredInput]
+) -> Conversation:
     conversation = Conversation.objects.create(
         workspace=workspace,
         key=f"openai:{uuid7()}",
         kind=ConversationKind.STATELESS,
         title=call.messages[-1].text[:80],
     )
-    items = list(_items(workspace, conversation, call.messages[:-1]))
+    items = list(_items(conversation, call.messages[:-1], history))
     append_transcripts([(conversation, item) for item in items])
     return conversation
 
 
 def _items(
-    workspace: Workspace, conversation: Conversation, messages: Iterable[Said]
+    conversation: Conversation,
+    messages: Iterable[ChatMessage],
+    stored: Iterable[StoredInput],
 ) -> Iterable[TranscriptItem]:
-    for said in messages:
-        stored = register_inputs(workspace, conversation, {"contents": said.contents})
+    for said, one in zip(messages, stored, strict=True):
         yield TranscriptItem(
             role=said.role,
             text=said.text[: limits().transcript_characters],
-            content=stored["contents"],
+            content=register_inputs(conversation, one)["contents"],
         )
 
 
-def _incoming(
-    caller: Caller, call: Call, agent: Agent, conversation: Conversation
-) -> Incoming:
+def _incoming(caller: Caller, call: Call, agent: Agent) -> Incoming:
     said = call.messages[-1]
     given: dict[str, Any] = {"text": said.text}
     if any(element["type"] != "text" for element in said.contents):
@@ -171,13 +172,12 @@ def _incoming(
         workspace=caller.workspace,
         source=caller.source,
         event_id=caller.event_id or str(uuid7()),
-        type="message.received",
-        trigger_source="api",
+        type=MESSAGE,
+        trigger_source=TRIGGER,
         agent=agent,
-        conversation=conversation,
         actor=caller.actor,
         input=given,
-        delivery=dict(_DELIVERY),
+        delivery=dict(DELIVERY),
         metadata=call.metadata,
         source_event_type=f"openai.{call.kind}",
     )

@@ -27,7 +27,7 @@ _ROLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChatMessage:
     """One message; `contents` are elements as events hold them."""
 
     role: Role
@@ -44,7 +44,7 @@ class Call:
 
     kind: str
     model: str
-    messages: list[Said]
+    messages: list[ChatMessage]
     stream: bool = False
     include_usage: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -201,9 +201,9 @@ def _refuse_format(given: Any, param: str) -> None:
         raise unsupported(param, _("An agent answers with text."))
 
 
-def _conversation(messages: list[_Message], param: str) -> list[Said]:
+def _conversation(messages: list[_Message], param: str) -> list[ChatMessage]:
     said = [
-        Said(_ROLES[message.role], _contents(message, f"{param}.{number}"))
+        ChatMessage(_ROLES[message.role], _contents(message, f"{param}.{number}"))
         for number, message in enumerate(messages)
     ]
     if not said or said[-1].role != Role.USER:
@@ -238,4 +238,4 @@ def _element(part: _Part, param: str) -> dict[str, Any]:
     raise unsupported(param, message)
 
 
-__all__ = ["Call", "Said", "read_chat", "read_response"]
+__all__ = ["Call", "ChatMessage", "read_chat", "read_response"]

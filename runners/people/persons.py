@@ -15,6 +15,7 @@ from django.utils.crypto import salted_hmac
 
 from langbot.core.models import Workspace
 from runners.choices import PASSING, Role
+from runners.ledger.lineage import SOURCE
 from runners.models import (
     AgentRun,
     Conversation,
@@ -130,7 +131,7 @@ def _is_alone(person: Person, conversation_id: int) -> bool:
     if said.exclude(actor_id=person.actor_id).exists():
         return False
     events = EventLog.objects.filter(conversation=conversation_id)
-    asked = events.exclude(type="message.sent").exclude(source__startswith="run:")
+    asked = events.exclude(type="message.sent").exclude(source__startswith=SOURCE)
     actors = asked.values_list("actor", flat=True).iterator(500)
     return all(str(one.get("id")) == person.actor_id for one in actors)
 
@@ -153,7 +154,7 @@ def _of_one_call(found: Holdings) -> set[int]:
 
 def _further_events(found: Holdings) -> set[int]:
     """Return what the person's runs said and began, and all of their conversations."""
-    sources = {f"run:{one}" for one in found.values("runs", "public_id")}
+    sources = {f"{SOURCE}{one}" for one in found.values("runs", "public_id")}
     own = _pick(EventLog, "conversation", found.keys["conversations"])
     return own | _pick(EventLog, "source", sources) | set(found.values("runs", "event"))
 

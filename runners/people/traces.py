@@ -1,6 +1,5 @@
 """What other tables than the ledger have of a person."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from agents.models import (
 )
 from artifacts.models import Artifact
 from langbot.core.audit_erasing import Traces
+from langbot.lib.ids import UUID_TEXT
 from runners.ledger.scopes import identity_key
 from runners.models import AgentRun, Conversation, RunnerState
 from runners.people.persons import Holdings, Person, parts
@@ -23,7 +23,6 @@ from runners.spending import person_of
 from runners.states import keys_of
 
 _TELLING = 6  # characters that no other word has by chance
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def traces_of(found: Holdings) -> Traces:
@@ -67,7 +66,7 @@ def _named_files(found: Holdings) -> set[str]:
         for name, column in (*columns, ("messages", "content"))
         for value in found.values(name, column)
     )
-    return {one for text in texts for one in _ID.findall(text)}
+    return {one for text in texts for one in UUID_TEXT.findall(text)}
 
 
 def states_of(found: Holdings) -> QuerySet[RunnerState]:

@@ -97,6 +97,15 @@ class Action(StrEnum):
     SEND_MESSAGE = "send_message"
 
 
+BOX_ACTIONS = (
+    Action.GET_BOX_STATUS,
+    Action.LIST_BOXES,
+    Action.ACQUIRE_BOX,
+    Action.BIND_BOX,
+    Action.IMPORT_BOX_ATTACHMENTS,
+    Action.EXPORT_BOX_FILES,
+)
+
 DEFAULT_CALL_SECONDS = 15.0  # wire 2.9
 CALL_SECONDS: dict[str, float] = {  # wire 2.9, only what differs from the default
     Action.STEERING_PULL: 10,
@@ -121,12 +130,7 @@ CALL_SECONDS: dict[str, float] = {  # wire 2.9, only what differs from the defau
     Action.INVOKE_LLM_STREAM: 120,  # the longest gap between two chunks
     Action.CALL_TOOL: 180,
     Action.CALL_PLATFORM_API: 180,
-    Action.GET_BOX_STATUS: 180,
-    Action.LIST_BOXES: 180,
-    Action.ACQUIRE_BOX: 180,
-    Action.BIND_BOX: 180,
-    Action.IMPORT_BOX_ATTACHMENTS: 180,
-    Action.EXPORT_BOX_FILES: 180,
+    **dict.fromkeys(BOX_ACTIONS, 180),
 }
 
 

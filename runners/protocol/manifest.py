@@ -246,7 +246,7 @@ def _runner(
         event_patterns=_strings(source, "events") or ("*",),
         capabilities=_capabilities(source),
         permissions=_permissions(source, kind),
-        config_schema=_config_schema(source),
+        config_schema=_config_schema(source, runner_id),
         raw=manifest,
     )
 
@@ -278,7 +278,8 @@ def _permissions(source: Mapping[str, Any], kind: str) -> dict[str, tuple[str, .
     return result
 
 
-def _config_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _config_schema(source: Mapping[str, Any], runner_id: str) -> list[dict[str, Any]]:
+    """Return the fields, each with an id that no other runner's field has (LB-25)."""
     schema = source.get("config") or source.get("config_schema") or []
     if not isinstance(schema, list) or len(schema) > MAX_FIELDS:
         message = f"config must be a list of at most {MAX_FIELDS} fields"
@@ -290,7 +291,13 @@ def _config_schema(source: Mapping[str, Any]) -> list[dict[str, Any]]:
             message = "every config field needs a name of its own"
             raise ManifestError(message)
         names.add(name)
-    return schema
+    return [{**item, "id": _field_id(item, runner_id)} for item in schema]
+
+
+def _field_id(item: Mapping[str, Any], runner_id: str) -> str:
+    given = item.get("id")
+    is_id = isinstance(given, str) and given.strip()
+    return str(given) if is_id else f"{runner_id}.{item['name']}"
 
 
 def _inner_manifest(outer: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 
 from agents.models import PluginToken
+from langbot.lib.ids import read_uuid
 from runners.models import AgentRun, RemoteRuntime
 from runners.protocol.errors import ErrorCode, ProtocolError
 
@@ -34,20 +35,20 @@ class Caller:
         """Keep the runs of a conversation, if one is named."""
         if not conversation_id:
             return rows
-        try:
-            return rows.filter(conversation__public_id=UUID(conversation_id))
-        except ValueError:
+        wanted = read_uuid(conversation_id)
+        if wanted is None:
             return rows.none()
+        return rows.filter(conversation__public_id=wanted)
 
     def run(self, public_id: str) -> AgentRun:
         """Return a run with the columns that tell where it stands.
 
         Raises not_found for runs of other workspaces as for those that do not exist.
         """
-        try:
-            rows = self.within(AgentRun.objects.filter(public_id=UUID(public_id)))
-        except ValueError:
-            rows = AgentRun.objects.none()
+        wanted = read_uuid(public_id)
+        rows: QuerySet[AgentRun] = AgentRun.objects.none()
+        if wanted is not None:
+            rows = self.within(AgentRun.objects.filter(public_id=wanted))
         run = rows.only("public_id", "conversation_id", "status").first()
         if run is None:
             raise ProtocolError(ErrorCode.NOT_FOUND, "there is no such run")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import load_runs, thaw
 from runners.ledger.finishing import Reply
-from runners.ledger.positions import spoken
+from runners.ledger.positions import run_outputs
 from runners.models import AgentRun
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ def log_of(run: AgentRun) -> ResultLog:
 
     `run` is loaded as `load_runs` does.
     """
-    log, said = ResultLog(thaw(run)), spoken([run])[run.pk]
-    log.resume(run.last_runner_sequence, said.text, *said.before)
-    log.files.resume(said.files)
+    log, output = ResultLog(thaw(run)), run_outputs([run])[run.pk]
+    log.resume(run.last_runner_sequence, output.text, *output.before)
+    log.files.resume(output.files)
     return log
 
 

@@ -162,17 +162,17 @@ def _tell(run: AgentRun, batch: Batch, written: Written) -> RunEvent:
     last_seq = written.last_seq[run.pk]
     if batch.events:
         publish(run.public_id, last_seq - len(batch.events) + 1, batch.events)
-        return _row(run, last_seq, batch.events[-1], run.invocation)
+        return _row(run, last_seq, batch.events[-1])
     return RunEvent.objects.get(run=run, seq=last_seq)
 
 
-def _row(run: AgentRun, seq: int, event: NewEvent, invocation: int) -> RunEvent:
+def _row(run: AgentRun, seq: int, event: NewEvent) -> RunEvent:
     return RunEvent(
         run=run,
         seq=seq,
         type=event.type,
         data=event.data,
-        invocation=invocation,
+        invocation=run.invocation,
         runner_sequence=event.runner_sequence,
         usage=event.usage,
         created_at=event.created_at,

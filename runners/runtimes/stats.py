@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.db.models import (
     Avg,
@@ -18,6 +17,7 @@ from django.db.models import (
 )
 
 from agents.models import RunnerDescriptor
+from langbot.lib.ids import smallest_uuid7
 from runners.choices import LIVE, RunStatus
 from runners.models import AgentRun, RemoteRuntime
 from runners.runtimes.callers import Caller
@@ -43,7 +43,7 @@ class Window:
         """
         until = int(time.time()) + 1 if end is None else end
         begin = until - HOUR if start is None else start
-        return cls(max(begin, until - LONGEST_WINDOW), until)
+        return cls(max(0, begin, until - LONGEST_WINDOW), until)
 
 
 def run_stats(caller: Caller, window: Window, runner_id: str | None) -> dict[str, Any]:
@@ -133,12 +133,8 @@ _FAILED = (RunStatus.FAILED, RunStatus.TIMEOUT)
 def _runs(caller: Caller, window: Window) -> QuerySet[AgentRun]:
     """Return the runs of a window, found by their ids, which begin with the time."""
     rows = caller.within(AgentRun.objects.all()).order_by()
-    first, last = _first_id(window.start), _first_id(window.end)
+    first, last = smallest_uuid7(window.start), smallest_uuid7(window.end)
     return rows.filter(public_id__gte=first, public_id__lt=last)
-
-
-def _first_id(seconds: int) -> UUID:
-    return UUID(int=seconds * 1000 << 80)
 
 
 def _durations(runs: QuerySet[AgentRun]) -> dict[str, float | None]:

@@ -92,6 +92,7 @@
 
         async send() {
             const text = this.field.value.trim();
+            if (this.busy) { this.status.textContent = this.words.busy; }
             if (!text || this.busy) { return; }
             this.setBusy(true, this.words.sending);
             this.say(this.words.you, "user", text);
@@ -168,6 +169,8 @@
                 this.started = true;
                 this.status.textContent = this.words.running;
             }
+            if (event.type === "action.requested") { this.awaitDecision(event.data); }
+            if (event.type === "action.resolved") { this.status.textContent = this.words.running; }
             if (event.type === "message.delta") { this.stream(event.data.text || ""); }
             if (event.type === "message.completed") { this.complete(messageOf(event)); }
             if (ENDS.includes(event.type)) { this.end(event); }
@@ -179,6 +182,16 @@
             if (!this.reply) { this.reply = this.say(this.root.dataset.lbTrial, "assistant", ""); }
             this.reply.textContent += text;
             this.reply.scrollIntoView({block: "nearest"});
+        }
+
+        // A question ends the run; a tool call holds it up until somebody has decided.
+        awaitDecision(asked) {
+            const form = asked.payload || {};
+            const question = form.fallback_text || form.title || asked.reason || "";
+            const link = element("a", "lb-open", this.words.inbox);
+            link.href = this.at.inbox;
+            this.say(this.words.decides, "asked", question).append(" ", link);
+            this.status.textContent = this.words.decides;
         }
 
         complete(text) {

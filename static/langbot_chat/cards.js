@@ -25,8 +25,15 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     node.append(make("h2", "", { class: "card-title" }));
     node.append(make("div", "", { class: "card-body" }));
     node.append(make("p", "", { class: "card-state", role: "status" }));
-    keepingEnd(() => log.append(node));
+    keepingEnd(() => log.insertBefore(node, laterThan(card)));
     return node;
+  }
+
+  /* The first message that was said after the card; null for the end. */
+  function laterThan(card) {
+    const asked = Date.parse(card.created_at);
+    const isLater = (node) => Date.parse(node.dataset.at) > asked;
+    return [...log.children].find(isLater) || null;
   }
 
   function show(items) {
@@ -43,9 +50,7 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     const isQuestion = card.kind === "question";
     const body = node.querySelector(".card-body");
     const held = node.contains(document.activeElement);
-    node.querySelector(".card-title").textContent = isQuestion
-      ? card.title || say.question
-      : say.approval;
+    node.querySelector(".card-title").textContent = titleOf(card);
     body.replaceChildren();
     if (card.status !== "open") {
       tell(node, say.outcomes[card.status] || card.status);
@@ -54,10 +59,15 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
       tell(node, "");
       body.append(questionForm(node, card));
     } else {
-      tell(node, say.waits_for_approval);
+      tell(node, page.decides ? "" : say.waits_for_approval);
       if (page.decides) explain(node, card.id);
     }
     if (held && card.status !== "open") focusOn(node); // its button is gone
+  }
+
+  function titleOf(card) {
+    if (card.kind === "question") return card.title || say.question;
+    return card.status === "open" ? say.approval : say.approval_over;
   }
 
   function focusOn(node) {

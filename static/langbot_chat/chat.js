@@ -49,41 +49,6 @@
     return node;
   }
 
-  /* Has an answer made anew; what came after the question goes. */
-  function offerAgain(node, item) {
-    if (item.role === "user" || node.querySelector(".again")) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "again";
-    button.textContent = say.again;
-    button.addEventListener("click", () => {
-      complain("");
-      transmitFrame({ type: "regenerate", message_id: node.dataset.id });
-      input.focus(); // the button goes with its message
-    });
-    node.append(button);
-  }
-
-  /* Has a message that waits not be answered at all. */
-  function offerWithdrawal(node, messageId) {
-    if (node.querySelector(".withdraw")) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "again withdraw";
-    button.textContent = say.withdraw;
-    button.addEventListener("click", () => {
-      complain("");
-      transmitFrame({ type: "withdraw", message_id: messageId });
-      input.focus(); // the button goes when the message does
-    });
-    node.append(button);
-  }
-
-  function endWithdrawal(node) {
-    const button = node.querySelector(".withdraw");
-    if (button) button.remove();
-  }
-
   function removeReplaced(items) {
     const kept = new Set(items.map((item) => item.id));
     for (const node of log.querySelectorAll(".message[data-id]")) {
@@ -122,8 +87,15 @@
     meta.textContent = note ? `${name} · ${note}` : name;
   }
 
+  /* What was said during a run stands before its reply, as in the transcript. */
+  function beforeReply(node) {
+    const first = turn && turn.node && (thoughts.firstOf(turn.run) || turn.node);
+    offers.endWithdrawal(node);
+    keepingEnd(() => log.insertBefore(node, first));
+  }
+
   function append(list, node) {
-    if (list === log) endWithdrawal(node);
+    if (list === log) offers.endWithdrawal(node);
     keepingEnd(() => list.append(node));
     return node;
   }
@@ -151,8 +123,9 @@
     if (!known || known === (turn && turn.node)) showContent(node, item);
     node.dataset.id = item.id;
     delete node.dataset.state;
-    setNote(node, item.incomplete ? say.incomplete : "");
-    if (item.run_id) offerAgain(node, item);
+    node.dataset.at = item.created_at;
+    setNote(node, noteOf(item));
+    offers.again(node, item);
     if (item.client_key) {
       node.dataset.key = item.client_key;
       unsent.delete(item.client_key);
@@ -161,26 +134,14 @@
       node.removeAttribute("aria-busy"); // screen readers speak it now, whole
       turn.node = null;
     }
-    if (!known || known.parentNode !== log) append(log, node);
+    if (known && known.parentNode === log) return;
+    if (item.role === "user" && turn && turn.run === item.run_id) beforeReply(node);
+    else append(log, node);
   }
 
-  function showWaiting(items) {
-    const keys = new Set(items.map((item) => item.client_key));
-    for (const node of [...waiting.children]) {
-      if (!keys.has(node.dataset.key) && !unsent.has(node.dataset.key)) {
-        setNote(node, say.withdrawn);
-        delete node.dataset.state;
-        append(log, node);
-      }
-    }
-    for (const item of items) {
-      const node = find("key", item.client_key) || bubble("user", item.text);
-      node.dataset.key = item.client_key;
-      node.dataset.state = "waiting";
-      setNote(node, say.queued);
-      offerWithdrawal(node, item.message_id);
-      append(waiting, node);
-    }
+  function noteOf(item) {
+    if (!item.incomplete) return "";
+    return item.stopped ? say.incomplete : say.unfinished;
   }
 
   /* The run under way */
@@ -226,6 +187,8 @@
       reply();
     } else if (type === "run.paused") {
       status("paused");
+    } else if (type === "steering.injected") {
+      queue.take(frame.data.taken || []);
     }
   }
 
@@ -241,7 +204,7 @@
     const asked = frame.forgotten && find("key", key);
     if (asked) asked.remove(); // the next message rolled its turn back
     setWorking(false);
-    showWaiting(frame.waiting);
+    queue.show(frame.waiting);
   }
 
   function setWorking(working) {
@@ -259,13 +222,18 @@
 
   function complain(code) {
     const node = part("problem");
-    node.textContent = code ? say[code] || say.error : "";
+    node.textContent = code ? say[code] || say.failures[code] || say.error : "";
     node.hidden = !code;
   }
 
   /* Frames */
 
   const thoughts = window.langbotThoughts({ say, log, keepingEnd });
+  const offers = window.langbotOffers({ say, log, input, offered });
+  const queue = window.langbotQueue({
+    ...{ say, log, waiting, unsent, offers, find, bubble },
+    ...{ setNote, append, beforeReply },
+  });
   const cards = window.langbotCards({ page, log, send: transmitFrame, keepingEnd });
 
   const handlers = {
@@ -283,7 +251,7 @@
         turn = null;
       }
       if (current && current.node) append(log, current.node);
-      showWaiting(frame.waiting);
+      queue.show(frame.waiting);
       setWorking(Boolean(frame.running));
       for (const [key, text] of unsent) transmit(key, text);
     },
@@ -292,10 +260,7 @@
       const node = find("key", frame.client_key);
       if (!node) return;
       if (frame.status === "queued") {
-        node.dataset.state = "waiting";
-        setNote(node, say.queued);
-        offerWithdrawal(node, frame.message_id);
-        append(waiting, node);
+        queue.hold(node, frame.message_id);
       } else if (node.parentNode !== waiting) {
         delete node.dataset.state;
         setNote(node, frame.status === "ignored" ? say.ignored : "");
@@ -305,7 +270,7 @@
     agent_event: onEvent,
     session_complete: endTurn,
     withdrawn(frame) {
-      showWaiting(frame.waiting);
+      queue.show(frame.waiting);
     },
     cards(frame) {
       cards.show(frame.items);
@@ -330,6 +295,11 @@
   }
 
   /* The connection */
+
+  function offered(frame) {
+    complain("");
+    transmitFrame(frame);
+  }
 
   function transmitFrame(frame) {
     if (socket && socket.readyState === OPEN) socket.send(JSON.stringify(frame));

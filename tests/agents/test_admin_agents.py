@@ -156,6 +156,30 @@ def test_defaults_that_were_written_out_are_no_difference(staff, agent):
     assert (line.left, line.right) == ("yes", "no")
 
 
+def test_a_version_older_than_a_field_reads_as_its_default(staff, agent):
+    data = AgentVersion.objects.get(agent=agent).data
+    AgentVersion.objects.all()._raw_delete(using="default")
+    del data["multitask_strategy"]
+    AgentVersion.objects.create(agent=agent, number=1, data=data)
+    rename(agent, "Two")
+    _answer, found = compare(staff, agent)
+    assert list(found) == ["Name"]
+    second = AgentVersion.objects.get(agent=agent, number=2)
+    there = reverse("admin:langbot_agents_agentversion_change", args=[second.pk])
+    assert "multitask_strategy" not in changed_names(staff.get(there))
+    agent.multitask_strategy = "reject"
+    save_agent(agent, author="ada")
+    _answer, found = compare(staff, agent, **{"from": 1, "to": 3})
+    (line,) = found["Second message"]
+    assert (line.left, line.right) == ("enqueue", "reject")
+
+
+def changed_names(response):
+    """Return what a version's page says of the version before."""
+    body = response.content.decode()
+    return body.partition("changed since the version before")[2][:1000]
+
+
 @pytest.mark.parametrize("given", ["99", "0", "x", "9" * 30, "-1"])
 def test_version_that_does_not_exist_is_named(staff, agent, given):
     rename(agent, "Two")

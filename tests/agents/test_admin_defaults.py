@@ -1,5 +1,7 @@
 """A new agent begins with the first runner that is there (LB-104)."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.urls import reverse
@@ -11,7 +13,7 @@ from tests.support.posted import posted
 
 ADD = "admin:langbot_agents_agent_add"
 FIRST, SECOND = "plugin:acme/a/first", "plugin:acme/b/second"
-SCHEMA = [
+SCHEMA: list[dict[str, Any]] = [
     {"name": "greeting", "type": "string", "default": "Good day"},
     {"name": "limit", "type": "integer", "default": 7},
 ]
@@ -76,9 +78,29 @@ def test_a_runner_that_is_not_there_is_passed_over(staff, trouble):
 
 
 def test_without_a_runner_the_form_is_as_it_was(staff):
-    data = shown(staff)
+    page = staff.get(reverse(ADD)).content.decode()
+    data = posted(page)
     assert data["runner_id"] == data["grown_for"] == ""
     assert not [name for name in data if name.startswith("config__")]
+    assert "install a plugin that brings one" in page
+    assert reverse("admin:langbot_agents_plugin_changelist") in page
+
+
+def test_nobody_is_told_to_install_what_is_there(staff):
+    offer(FIRST, status="offline")
+    page = staff.get(reverse(ADD)).content.decode()
+    assert "Choose one first" in page
+    assert "install a plugin" not in page
+
+
+def test_settings_have_their_ids_once(staff):
+    schema = [{**item, "id": f"{FIRST}.{item['name']}"} for item in SCHEMA]
+    offer(FIRST, config_schema=schema)
+    offer(SECOND, config_schema=[{"name": "greeting", "id": f"{SECOND}.greeting"}])
+    page = staff.get(reverse(ADD)).content.decode()
+    assert page.count(f'data-setting="{FIRST}.greeting"') == 1
+    assert page.count(f'data-setting="{FIRST}.limit"') == 1
+    assert f'data-setting="{SECOND}' not in page
 
 
 def test_a_schema_that_nobody_can_read_stops_no_form(staff):

@@ -14,7 +14,7 @@ from agents.models import (
     Quota,
     QuotaWindow,
 )
-from agents.resources.budgets import window_of
+from agents.resources.quotas import window_of
 from langbot.core.models import AuditLog
 from tests.runners.admin_rows import add_money, make_run
 

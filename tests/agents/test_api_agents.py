@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from agents.config_secrets import reveal_config
 from agents.models import Agent, AgentVersion, RunnerDescriptor
 from runners.models import AgentRun, EventLog
 from tests.factories import AgentFactory
@@ -60,6 +63,25 @@ def test_a_created_agent_reads_back(api_client, user, workspace):
     assert created["event_types"] == ["message.received"]
     assert api_client.get(url_of(created)).json() == created
     assert Agent.objects.get().owner == user
+
+
+@pytest.mark.parametrize("name", ["jwt-secret", "basic-password", "api_key", "token"])
+def test_a_secret_that_is_declared_as_text_is_one(api_client, runner, name):
+    """As the official n8n plugin declares its own."""
+    runner.config_schema = [
+        {"name": name, "type": "string"},
+        {"name": "output-key", "type": "string"},
+    ]
+    runner.save()
+    config = {name: "in-the-open", "output-key": "response"}
+    created = create(api_client, runner_config=config)
+    shown = {name: "[redacted]", "output-key": "response"}
+    assert created["runner_config"] == shown
+    kept = Agent.objects.get().runner_config
+    assert "in-the-open" not in json.dumps(kept)
+    assert reveal_config(kept) == config
+    versions = api_client.get(url_of(created) + "versions/").content.decode()
+    assert "in-the-open" not in versions
 
 
 def test_every_save_is_a_version_by_its_author(api_client, user):

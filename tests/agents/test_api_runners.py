@@ -1,8 +1,13 @@
+from uuid import uuid4
+
 import pytest
 
 from agents.models import PluginConnection, RunnerDescriptor
+from agents.registry.connections import Origin, register
 from agents.registry.tokens import create_plugin_token
+from runners.protocol.manifest import parse_container
 from tests.factories import WorkspaceFactory
+from tests.support.plugin_manifests import plugin_container, runner_component
 
 RUNNERS = "/api/v1/runners/"
 
@@ -74,3 +79,25 @@ def test_a_list_asks_the_same_few_questions(
     api_client.get(RUNNERS)
     with django_assert_max_num_queries(5):
         assert len(ids(api_client)) == count
+
+
+def test_settings_have_ids_and_are_listed_once_however_often_one_registers(
+    api_client, workspace
+):
+    config = [{"name": "url", "type": "string"}, {"name": "key", "id": "own"}]
+    runner = runner_component("Runner", config=config)
+    manifest = parse_container(plugin_container("acme", "bot", [runner]))
+    token, _ = create_plugin_token("acme/bot", workspace=workspace, plugins=("*",))
+    for _time in range(2):
+        register(token, manifest, Origin(uuid4(), "node", "test"), {})
+    (listed,) = api_client.get(RUNNERS).json()["results"]
+    ids = [item["id"] for item in listed["config_schema"]]
+    assert ids == ["plugin:acme/bot/default.url", "own"]
+
+
+def test_an_agent_has_no_runner_by_default(api_client):
+    assert api_client.get(RUNNERS).json()["results"] == []
+    given = {"slug": "a", "name": "A"}
+    answer = api_client.post("/api/v1/agents/", given, format="json")
+    assert answer.status_code == 400
+    assert list(answer.json()["errors"]) == ["runner"]

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from rest_framework.test import APIClient
 
 from agents.models import AgentBinding, Model, ModelProvider, Quota, UsageRecord
+from agents.resources import usage_reports
 from agents.resources.budgets import Spender
 from agents.resources.llm import model_specs
 from agents.resources.reserving import CallFacts, begin_call, settle_call
@@ -78,6 +79,14 @@ def test_totals_are_grouped(api_client, spend, agent, user, group):
     }
     assert [one["key"] for one in found] == keys[group]
     assert sum(one["cost_microdollars"] for one in found) == 400
+
+
+def test_of_many_groups_the_dearest_are_told(api_client, spend, monkeypatch):
+    monkeypatch.setattr(usage_reports, "GROUPS_AT_MOST", 2)
+    for cost, person in ((1, "a"), (None, "b"), (3, "c"), (2, "d")):
+        spend(cost, person=f"api:user:{person}")
+    found = api_client.get("/api/v1/usage/?group=user").json()["results"]
+    assert [one["key"] for one in found] == ["api:user:c", "api:user:d"]
 
 
 def test_totals_are_narrowed(api_client, spend, agent, model):

@@ -248,3 +248,19 @@ def test_a_cursor_belongs_to_its_ordering(client, workspace):
     for other in ("ordering=-name", "ordering=slug", ""):
         url = cursor.replace("ordering=name", other)
         assert client.get(url).status_code == 400
+
+
+def without(agent, number, name):
+    """Make a version what it was before there was a field of this name."""
+    version = AgentVersion.objects.get(agent=agent, number=number)
+    del version.data[name]
+    AgentVersion.objects.filter(pk=version.pk)._raw_delete(using="default")
+    AgentVersion.objects.create(agent=agent, number=number, data=version.data)
+
+
+def test_a_version_older_than_a_field_has_its_default(client, grown):
+    without(grown, 1, "multitask_strategy")
+    answer = client.get(url_of(grown, "versions/2/?against=1")).json()
+    assert {one["path"] for one in answer["differences"]} == {"name"}
+    old = client.get(url_of(grown, "versions/1/")).json()
+    assert old["data"]["multitask_strategy"] == "enqueue"

@@ -7,7 +7,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from agents.config_secrets import seal_config
-from agents.registry.config_schema import form_fields, validate_config
+from agents.registry.config_schema import (
+    form_fields,
+    read_schema,
+    selected_bases,
+    selected_models,
+    validate_config,
+)
 from agents.resources.models import Model, ModelProvider
 from tests.support.posted import posted
 
@@ -254,3 +260,20 @@ def test_model_selector_offers_the_models_of_the_workspace(models, workspace):
     with pytest.raises(ValidationError):
         field.clean([str(theirs.public_id), "", "", ""])
     assert field.clean([models[0], "", "", ""])["primary"] == models[0]
+
+
+def test_selectors_go_by_their_older_names_and_words():
+    """LB-49: names of types, and how an empty selector was spelled."""
+    schema: list[dict[str, Any]] = [
+        {"name": "model", "type": "select-llm-model", "required": True},
+        {"name": "bases", "type": "select-knowledge-bases"},
+    ]
+    types = [item.type for item in read_schema(schema)]
+    assert types == ["llm-model-selector", "knowledge-base-multi-selector"]
+    assert list(selected_models(schema, {"model": "m1"})) == ["m1"]
+    assert list(selected_models(schema, {"model": "__none__"})) == []
+    assert selected_bases(schema, {"bases": ["kb"]}) == ["kb"]
+    chain = {"primary": "__none__", "fallbacks": ["m2", "__none__"]}
+    assert list(selected_models(SCHEMA, {"model": chain})) == ["m2"]
+    for empty in ("__none__", "", {"primary": "__none__", "fallbacks": []}):
+        assert set(problems({"model": empty}, schema)) == {"model"}

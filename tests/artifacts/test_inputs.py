@@ -4,19 +4,25 @@ from types import SimpleNamespace
 import pytest
 
 from artifacts import inputs
-from artifacts.inputs import register_inputs, restore_input
+from artifacts.inputs import register_inputs, restore_input, store_inputs
 from artifacts.models import Artifact
-from artifacts.store import open_artifact, store_bytes
+from artifacts.store import open_artifact
 from langbot.core.models import Workspace
 from langbot.lib.ids import uuid7
 from langbot.lib.redaction import redact
 from runners.protocol.context import RunInput
+from tests.support.stored_files import store_bytes
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 PNG_BASE64 = base64.b64encode(PNG).decode()
 PNG_URL = f"data:image/png;base64,{PNG_BASE64}"
 
 pytestmark = pytest.mark.django_db
+
+
+def register(workspace, conversation, given):
+    """Do both halves of what admission does with an input."""
+    return register_inputs(conversation, store_inputs(workspace, given))
 
 
 def restore_contents(contents):
@@ -34,16 +40,32 @@ def conversation():
     return SimpleNamespace(public_id=uuid7())
 
 
+@pytest.mark.parametrize(
+    ("claimed", "data", "found"),
+    [
+        ("image/png", b"<script>", "application/octet-stream"),
+        ("text/html", PNG, "image/png"),
+        ("text/plain", b"hello", "text/plain"),
+        ("", b"%PDF-1.7", "application/pdf"),
+    ],
+)
+def test_a_file_is_of_the_type_that_its_bytes_have(workspace, claimed, data, found):
+    payload = base64.b64encode(data).decode()
+    given = {"attachments": [{"content": payload, "mime_type": claimed}]}
+    register(workspace, None, given)
+    assert Artifact.objects.get().mime_type == found
+
+
 def test_text_without_files_stays_as_it_is(workspace):
     given = {"text": "hello", "contents": [{"type": "text", "text": "hello"}]}
-    assert register_inputs(workspace, None, given) == given
+    assert register(workspace, None, given) == given
     assert not Artifact.objects.exists()
 
 
 @pytest.mark.parametrize("payload", [PNG_BASE64, PNG_URL])
 def test_image_becomes_an_artifact_and_comes_back(workspace, conversation, payload):
     given = {"contents": [{"type": "image_base64", "image_base64": payload}]}
-    stored = register_inputs(workspace, conversation, given)
+    stored = register(workspace, conversation, given)
     artifact = Artifact.objects.get()
     with open_artifact(artifact) as file:
         assert file.read() == PNG
@@ -61,7 +83,7 @@ def test_image_becomes_an_artifact_and_comes_back(workspace, conversation, paylo
 
 def test_data_url_of_an_image_url_is_stored_too(workspace):
     given = {"contents": [{"type": "image_url", "image_url": {"url": PNG_URL}}]}
-    stored = register_inputs(workspace, None, given)
+    stored = register(workspace, None, given)
     assert stored["contents"][0]["image_url"] == {"url": ""}
     assert restore_contents(redact(stored)["contents"]) == given["contents"]
 
@@ -73,7 +95,7 @@ def test_addresses_are_kept_and_never_stored(workspace):
             {"type": "file_url", "file_url": "https://example.org/a.pdf"},
         ]
     }
-    stored = register_inputs(workspace, None, given)
+    stored = register(workspace, None, given)
     assert stored == given
     assert restore_contents(stored["contents"]) == given["contents"]
 
@@ -95,7 +117,7 @@ def test_bad_file_warns_and_leaves_the_message(workspace, monkeypatch, payload, 
             {"type": "file_base64", "file_base64": payload, "file_name": "a.txt"}
         ],
     }
-    stored = register_inputs(workspace, None, given)
+    stored = register(workspace, None, given)
     assert stored["text"] == "look"
     assert stored["contents"][0]["error"] == code
     assert not Artifact.objects.exists()
@@ -113,7 +135,7 @@ def test_attachments_of_every_kind_are_registered(workspace, conversation):
             {"name": "only a name", "path": "/etc/passwd"},
         ]
     }
-    stored = register_inputs(workspace, conversation, given)
+    stored = register(workspace, conversation, given)
     kinds = list(Artifact.objects.order_by("pk").values_list("storage", flat=True))
     assert kinds == ["blob", "url", "platform_ref", "metadata_only"]
     assert all(one["id"] and one["artifact_id"] for one in stored["attachments"])
@@ -137,7 +159,7 @@ def test_artifact_of_another_conversation_is_not_readable(workspace, conversatio
     )
     element = {"type": "file_base64", "artifact_id": str(secret.public_id)}
     given = {"contents": [element], "attachments": [dict(element)]}
-    stored = register_inputs(workspace, conversation, given)
+    stored = register(workspace, conversation, given)
     assert "artifact_id" not in stored["contents"][0]
     assert stored["attachments"][0]["error"] == "unknown_artifact"
     assert base64.b64encode(b"theirs").decode() not in str(restore_input(stored))
@@ -151,13 +173,13 @@ def test_artifact_of_another_workspace_is_not_readable(workspace, conversation):
     given = {
         "contents": [{"type": "file_base64", "artifact_id": str(theirs.public_id)}]
     }
-    stored = register_inputs(workspace, conversation, given)
+    stored = register(workspace, conversation, given)
     assert stored["contents"][0]["error"] == "unknown_artifact"
 
 
 def test_more_files_than_a_message_may_have_are_marked(workspace):
     element = {"type": "file_base64", "file_base64": "QUJD"}
-    stored = register_inputs(workspace, None, {"contents": [element] * 21})
+    stored = register(workspace, None, {"contents": [element] * 21})
     errors = [one.get("error") for one in stored["contents"]]
     assert errors == [None] * 20 + ["too_many"]
 
@@ -168,7 +190,7 @@ def test_context_never_outgrows_a_frame(workspace, monkeypatch):
         "type": "file_base64",
         "file_base64": base64.b64encode(b"x" * 6).decode(),
     }
-    stored = register_inputs(workspace, None, {"contents": [element, element]})
+    stored = register(workspace, None, {"contents": [element, element]})
     monkeypatch.setattr(inputs._Restorer, "__init__", _limited(10))
     first, second = restore_contents(stored["contents"])
     assert first["file_base64"]
@@ -184,7 +206,7 @@ def _limited(left):
 
 @pytest.mark.parametrize("malformed", [None, "x", {"a": 1}, [1, None, "x"]])
 def test_malformed_lists_are_empty_lists(workspace, malformed):
-    stored = register_inputs(
+    stored = register(
         workspace, None, {"contents": malformed, "attachments": malformed}
     )
     assert stored == {"contents": [], "attachments": []}

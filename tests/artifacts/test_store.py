@@ -15,9 +15,9 @@ from artifacts.store import (
     open_artifact,
     purge_expired,
     purge_orphans,
-    store_bytes,
 )
 from langbot.core.models import Workspace
+from tests.support.stored_files import store_bytes
 
 pytestmark = pytest.mark.django_db
 

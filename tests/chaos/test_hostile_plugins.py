@@ -140,8 +140,9 @@ async def test_350_reconnects_in_a_minute(host, record):
 
         await aside(host.wait_for, none_online, "no row says online")
         again = RawPlugin(host.socket_url, token, name="restless")
-        async with again:
-            again.components = restless.components
-            await again.handshake()
-            await assert_serves(host, again, steady)
+        await again.open_when_admitted()
+        again.components = restless.components
+        await again.handshake()
+        await assert_serves(host, again, steady)
+        await again.close()
     assert await aside(errors_logged, host) == []

@@ -104,6 +104,33 @@ def test_settings_that_cannot_be_are_refused(check, config):
     assert "config" in output + errors
 
 
+def test_required_settings_are_said_with_how_to_give_them(check):
+    code, output, _ = check("langbot/local-agent")
+    assert code == 1
+    assert "This setting is required. Give settings with --config." in output
+
+
+def test_a_question_is_an_answer_and_waits_for_nobody(host, check):
+    token = host.plugin_token("asking", ("tests/load",))
+    variables = {
+        "DEBUG_RUNTIME_WS_URL": host.socket_url,
+        "PLUGIN_DEBUG_KEY": token,
+        "LANGBOT_RUNNERS": "tests.support.asking_runners.Questioning",
+    }
+    command = ("-m", "runners.sdk", "--only", "load")
+    host.processes.start("asking", *command, variables=variables)
+    host.wait_runner("plugin:tests/load/questioning")
+    code, output, errors = check("tests/load", "--json")
+    host.processes.end("asking")
+    found = verdicts(json.loads(output), "questioning")
+    assert code == 0, output + errors
+    assert found["message.answered"] == "passed"
+    assert found["results.streamed"] == "skipped"
+    mine = json.loads(output)["findings"][2]["runs"][0]
+    asked = host.api("GET", "actions/", params={"run": mine})["results"]
+    assert [one["status"] for one in asked] == ["cancelled"]
+
+
 @pytest.fixture(params=SDK_VERSIONS)
 def connected(request, host, tmp_path):
     """Connect a generated plugin with this runner source; returns its name."""

@@ -41,7 +41,7 @@ def test_a_visitor_answers_with_the_keyboard(host, page):
     page.keyboard.press("Space")
     tab_to(page, card(page).get_by_role("button", name="Send the answer"))
     page.keyboard.press("Enter")
-    card(page).get_by_role("status").get_by_text("answered by a person").wait_for()
+    card(page).get_by_role("status").get_by_text("Answered").wait_for()
     said = decided(host, asked)
     assert (said["status"], said["who"]) == ("responded", "Visitor")
     assert said["values"] == {"size": "m", "gift": True}

@@ -3,6 +3,7 @@
 Other examples: `test_rest.py`, `tests/embedding` and `tests/langbot/test_docs.py`.
 """
 
+import json
 import os
 import re
 import signal
@@ -100,6 +101,17 @@ def test_operators_bring_production_up(type_in, tmp_path):
     assert "no errors." in output
     found = set(re.findall(r"\(([\w.]+\.[EW]\d+)\)", output))
     assert found <= {"langbot.W003"}, output  # SQLite, on the half that has it
+
+
+def test_a_system_calls_in_by_a_signed_webhook(host, type_in, tmp_path):
+    (script,) = examples("webhooks.md", "An example")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/first-run.json").write_text(json.dumps(host.secrets))
+    output = output_of(type_in(script, {"PORT": str(host.port)}))
+    answer = json.loads(output[output.rindex('{"status"') :])
+    assert (answer["status"], answer["duplicate"]) == ("started", False)
+    assert host.wait_run(answer["run_id"])["status"] == "completed"
+    assert host.reply(answer["run_id"]) == "You said: hello"
 
 
 @pytest.mark.sdk

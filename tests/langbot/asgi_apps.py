@@ -44,6 +44,29 @@ async def websocket_echo(scope, receive, send):
         await send({**message, "type": "websocket.send"})
 
 
+async def websocket_reads(scope, receive, send):
+    """Answer "count" with how many reads of the socket brought the messages before."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    loop = asyncio.get_running_loop()
+    reads: list[int] = []
+    known = [0]
+
+    def take(text):
+        if text == "count":
+            return False
+        if reads[-1:] != known:
+            reads.extend(known)
+            # Only what the same read brings is taken before the loop's next turn.
+            loop.call_soon(lambda: known.append(known.pop() + 1))
+        return True
+
+    scope["extensions"]["langbot.backpressure"].take = take
+    await receive()
+    await send({"type": "websocket.send", "text": str(len(reads))})
+    await receive()
+
+
 async def websocket_digest(scope, receive, send):
     """Read in bursts with pauses; answer count and checksum after a text message."""
     await receive()

@@ -174,8 +174,9 @@ def test_a_long_log_is_sealed_in_segments(agent):
     assert broken() == []
 
 
+@pytest.mark.parametrize("turn", range(8))
 @pytest.mark.django_db(transaction=True)
-def test_of_many_sealers_each_entry_has_one_seal():
+def test_of_many_sealers_each_entry_has_one_seal(turn):
     workspace = WorkspaceFactory.create()
     for number in range(40):
         record_act("ada", f"{number}", AgentFactory.build(workspace=workspace))

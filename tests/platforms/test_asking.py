@@ -69,6 +69,19 @@ def test_a_link_goes_through_the_outbox_and_is_stored_nowhere(bot, receiver):
     assert receiver.calls[0]["body"]["action"]["id"] == str(action.public_id)
 
 
+def test_a_question_is_said_once(bot, receiver):
+    asked = {"title": "Which size?", "fields": [], "actions": []}
+    form = {**asked, "fallback_text": "Which size? M or L."}
+    asked_by(bot, "question", form=form, reason="Which size?")
+    ask_elsewhere()
+    outbox.deliver(Delivery.objects.get().pk)
+    (text,) = receiver.texts()
+    first, second, address = text.splitlines()
+    assert first == "Desk: Which size? M or L."
+    assert second.startswith("Answer here until ")
+    assert "/actions/" in address
+
+
 def test_a_repeated_attempt_sends_the_same_link(bot, receiver):
     asked_by(bot)
     ask_elsewhere()
@@ -220,4 +233,4 @@ def test_a_late_link_says_so(bot, client):
         "no longer asked"
         in client.post(address, {"decision": "approve"}).content.decode()
     )
-    assert status_of(action) == "open"
+    assert status_of(action) == "expired"  # whoever comes too late has it say so

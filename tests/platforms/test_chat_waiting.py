@@ -4,11 +4,14 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import transaction
 
 from agents.models import Agent
-from runners.choices import RunStatus
+from runners.choices import EventType, RunStatus
 from runners.ledger.batches import Ending, end_run
+from runners.ledger.finishing import Reply
 from runners.models import AgentRun, QueuedMessage
+from runners.steering import claim_messages
 from tests.factories import AgentBindingFactory, BotFactory
 from tests.platforms.chat_client import opened, play
 
@@ -22,8 +25,22 @@ def bot(workspace, agent):
 
 
 def stop(run_id):
+    half = Reply("half", complete=False)
+    return end(run_id, Ending(RunStatus.CANCELLED, "cancelled", "no", reply=half))
+
+
+def fail(run_id):
+    half = Reply("half", complete=False)
+    return end(run_id, Ending(RunStatus.FAILED, "runner.exception", "no", reply=half))
+
+
+def take_up(run):
+    with transaction.atomic():
+        claim_messages(run.pk, 10)
+
+
+def end(run_id, ending):
     run = AgentRun.objects.get(public_id=run_id)
-    ending = Ending(RunStatus.CANCELLED, "cancelled", "cancelled")
     return end_run(run.pk, run.conversation_id, ending)
 
 
@@ -42,6 +59,43 @@ async def test_a_visitor_takes_back_what_waits(bot):
         assert (await page.frame("withdrawn"))["withdrawn"] is False
     message = await QueuedMessage.objects.aget()
     assert message.status == "cancelled"
+
+
+async def test_what_the_run_took_up_is_told_and_waits_no_more(bot):
+    async with opened() as page:
+        await page.auth()
+        first = await page.say("one", "k1")
+        run = await sync_to_async(play)(first["run_id"])
+        waiting = await page.say("two", "k2")
+        history = await page.auth(page.token)
+        assert [one["taken"] for one in history["waiting"]] == [False]
+        await sync_to_async(take_up)(run.run)
+        secret = {"message_id": waiting["message_id"], "text": "two", "event_id": "e"}
+        data = {"messages": [secret], "call": 1}
+        await sync_to_async(run.add)(EventType.STEERING_INJECTED, data)
+        while (event := await page.frame("agent_event"))["event_type"] != (
+            "steering.injected"
+        ):
+            pass
+        assert event["data"] == {"taken": [waiting["message_id"]]}
+        history = await page.auth(page.token)
+        assert [one["taken"] for one in history["waiting"]] == [True]
+        assert [one["text"] for one in history["items"]] == ["one", "two"]
+        await page.send(type="withdraw", message_id=waiting["message_id"])
+        assert (await page.frame("withdrawn"))["withdrawn"] is False
+
+
+async def test_what_failed_was_not_stopped(bot):
+    async with opened() as page:
+        await page.auth()
+        for key, finish in (("k1", fail), ("k2", stop)):
+            said = await page.say("please", key)
+            await sync_to_async(play)(said["run_id"])
+            await sync_to_async(finish)(said["run_id"])
+            ended = await page.frame("session_complete")
+            (half,) = [one for one in ended["items"] if one["role"] == "assistant"]
+            assert half["incomplete"] is True
+            assert half["stopped"] is (finish is stop)
 
 
 async def test_nobody_takes_back_what_another_said(bot):

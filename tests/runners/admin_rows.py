@@ -3,7 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from agents.models import Quota, QuotaWindow, UsageRecord
+from agents.models import (
+    Model,
+    ModelPrice,
+    ModelProvider,
+    PersonTier,
+    Quota,
+    QuotaWindow,
+    UsageRecord,
+)
 from runners.choices import EventOutcome, RunStatus
 from runners.models import AgentRun, Conversation, EventLog, PendingAction, RunEvent
 
@@ -75,6 +83,14 @@ def add_money(agent, run, person):
         settled_microdollars=44,
     )
     return record, quota, window
+
+
+def add_prices(workspace, name):
+    """Create a model with its price, and a person's tier; returns the last two."""
+    provider = ModelProvider.objects.create(workspace=workspace, name=f"{name} prices")
+    model = Model.objects.create(provider=provider, name=f"{name} model")
+    price = ModelPrice.objects.create(model=model, input_microdollars=1)
+    return price, PersonTier.objects.create(workspace=workspace, person=name)
 
 
 def make_action(run, kind="approval", **fields):

@@ -158,10 +158,10 @@ def test_an_action_of_another_workspace_is_not_there(api_client, action):
 
 def test_what_expired_is_decided_no_more_and_its_run_ends(api_client, action, run):
     PendingAction.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    answer = resolve(api_client, action, decision="approve")
-    assert (answer.status_code, answer.json()["code"]) == (409, "action_expired")
     assert expire_actions() == 1
     assert expire_actions() == 0
+    answer = resolve(api_client, action, decision="approve")
+    assert (answer.status_code, answer.json()["code"]) == (409, "action_expired")
     action.refresh_from_db()
     run.refresh_from_db()
     assert action.status == "expired"

@@ -204,10 +204,28 @@ def test_reading_a_transcript_asks_few_questions(
         assert len(api_client.get(url).json()["results"]) == 16
 
 
+def test_the_page_that_a_person_looks_at_goes_with_the_message(say):
+    page = {"url": "https://shop.example/1", "content": " Shoes ", "scroll": 4}
+    assert say(page=page).status_code == 201
+    event = AgentRun.objects.get().event
+    assert event.data == {"page": {"url": page["url"], "content": " Shoes "}}
+
+
+@pytest.mark.parametrize(
+    "page", [{"url": "u" * 2001}, {"content": "c" * 32_001}, {"url": []}, "x"]
+)
+def test_a_page_that_is_too_large_is_refused(say, page):
+    answer = say(page=page)
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["page"])
+    assert not AgentRun.objects.exists()
+
+
 def test_pending_messages_are_listed_and_taken_back(say, api_client, conversation):
     say()
     ids = [say(f"m{n}", metadata={"n": n}).json()["message_id"] for n in range(3)]
     url = f"{CONVERSATIONS}{conversation['id']}/pending/"
+    page = api_client.get(url, {"limit": 2}).json()
+    assert (len(page["results"]), page["count"]) == (2, 3)
     waiting = api_client.get(url).json()["results"]
     assert [row["message_id"] for row in waiting] == ids
     assert [row["text"] for row in waiting] == ["m0", "m1", "m2"]
@@ -243,6 +261,16 @@ def test_a_key_names_one_conversation(api_client, conversation, workspace):
     keyless = api_client.post(CONVERSATIONS, {}, format="json")
     assert keyless.status_code == 201
     assert keyless.json()["id"] != conversation["id"]
+
+
+def test_a_long_key_names_one_conversation(api_client):
+    key = "房" * 200
+    made = api_client.post(CONVERSATIONS, {"key": key}, format="json")
+    assert made.status_code == 201, made.content
+    again = api_client.post(CONVERSATIONS, {"key": key}, format="json")
+    assert again.json()["id"] == made.json()["id"]
+    (found,) = api_client.get(CONVERSATIONS, {"key": key}).json()["results"]
+    assert found["id"] == made.json()["id"]
 
 
 def test_an_event_with_the_key_lands_in_the_conversation(
@@ -367,8 +395,6 @@ def test_a_replayed_message_waits_for_the_same_reply(say):
 
 
 def _wait_for_run():
-    while True:
-        run = AgentRun.objects.first()
-        if run is not None:
-            return run
+    while (run := AgentRun.objects.first()) is None:
         time.sleep(0.05)
+    return run

@@ -9,6 +9,7 @@ from langbot.core.models import AuditLog
 from runners.ledger.metadata import note_metadata
 from runners.models import AgentRun, Delivery
 from tests.factories import AgentFactory, BotFactory
+from tests.runners.admin_rows import make_run
 from tests.support import ledger
 
 RUNS = "/api/v1/runs/"
@@ -313,3 +314,20 @@ def test_created_filters_take_offsets(api_client, start):
     past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     rows = api_client.get(RUNS, {"created_after": past}).json()["results"]
     assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("started", "finished", "shown"),
+    [(0, 1.2345, 1234), (0, None, None), (None, 2, None), (5, 5, 0)],
+)
+def test_a_run_tells_how_long_it_took(api_client, agent, started, finished, shown):
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    at = [
+        None if one is None else begin + timedelta(seconds=one)
+        for one in (started, finished)
+    ]
+    status = "running" if finished is None else "failed"
+    run = make_run(agent, status)
+    AgentRun.objects.filter(pk=run.pk).update(started_at=at[0], finished_at=at[1])
+    found = api_client.get(f"/api/v1/runs/{run.public_id}/").json()
+    assert found["duration_ms"] == shown

@@ -12,6 +12,7 @@ import httpx2 as httpx
 import pytest
 from django.db import connection
 
+from langbot.core.models import AuditLog
 from langbot.core.tokens import create_api_token
 from runners.models import AgentRun
 from tests.support import ledger
@@ -242,3 +243,53 @@ def test_streams_and_waits_hold_no_database_connection(web, run, agent):
         for thread in waiting:
             thread.join()
     assert codes == [201] * 10
+
+
+def test_listeners_are_sent_away_and_the_run_goes_on(web, run):
+    place = f"/api/v1/conversations/{run.conversation.public_id}/stream/"
+    headers = {"Authorization": web.headers["authorization"]}
+    with (
+        httpx.Client(base_url=web.base_url, headers=headers, timeout=20) as other,
+        web.stream("GET", url_of(run)) as stream,
+        other.stream("GET", url_of(run)) as another,
+    ):
+        readers = [read(stream), read(another)]
+        for reader in readers:
+            assert next(reader)[1] == "run.queued"
+        answer = httpx.delete(f"{web.base_url}{place}", headers=headers, timeout=20)
+        assert answer.status_code == 204
+        # They end without the end of the run.
+        assert [kind for reader in readers for _seq, kind, _data in reader] == []
+    ledger.write(run, "still at it")
+    ledger.complete(run)
+    assert AgentRun.objects.get().status == "completed"
+    # Whoever comes back is not sent away again, and has missed nothing.
+    with web.stream("GET", url_of(run), headers={"Last-Event-ID": "1"}) as response:
+        kinds = [kind for _seq, kind, _data in read(response)]
+    assert kinds == ["message.delta", "run.completed"]
+    acts = AuditLog.objects.filter(action="listeners disconnected")
+    assert acts.get().object_id == str(run.conversation.public_id)
+
+
+def test_who_comes_after_the_others_were_sent_away_stays(web, run):
+    place = f"/api/v1/conversations/{run.conversation.public_id}/stream/"
+    assert web.delete(place).status_code == 204
+
+    def work():
+        time.sleep(3)  # longer than the hub waits between two looks
+        ledger.complete(run)
+
+    with web.stream("GET", url_of(run)) as response:
+        thread = in_background(work)
+        kinds = [kind for _seq, kind, _data in read(response)]
+    thread.join()
+    assert kinds[-1] == "run.completed"
+
+
+def test_a_conversation_that_there_is_not_has_no_listeners(web, run):
+    unknown = f"/api/v1/conversations/{run.public_id}/stream/"
+    assert web.delete(unknown).status_code == 404
+    ledger.complete(run)
+    idle = f"/api/v1/conversations/{run.conversation.public_id}/stream/"
+    assert web.delete(idle).status_code == 204
+    assert not AuditLog.objects.filter(action="listeners disconnected").exists()

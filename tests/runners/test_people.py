@@ -12,7 +12,6 @@ from django.db import connection
 
 from agents.models import PersonTier, PluginStorage, UsageRecord
 from artifacts import blobs
-from artifacts.store import store_bytes
 from langbot.core.audit import Author, record_act
 from langbot.core.audit_chain import find_breaks, seal_all
 from langbot.core.models import AuditLog, IdempotencyKey
@@ -36,6 +35,7 @@ from runners.people.persons import Person, find_holdings
 from tests.factories import AgentFactory, BotFactory
 from tests.runners.admin_rows import add_events
 from tests.support.canary import rows_with
+from tests.support.stored_files import store_bytes
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,6 @@ from agents.models import PluginStorage, PluginToken, UsageRecord
 from agents.registry.tokens import create_plugin_token
 from artifacts import blobs
 from artifacts.models import Artifact
-from artifacts.store import store_bytes
 from langbot.core import retention
 from langbot.core.audit import record_act
 from langbot.core.audit_chain import find_breaks, purge_due, seal_all
@@ -35,6 +34,7 @@ from runners.models import (
 )
 from tests.factories import AgentFactory, WorkspaceFactory
 from tests.runners.admin_rows import add_events, make_run
+from tests.support.stored_files import store_bytes
 
 pytestmark = pytest.mark.django_db
 

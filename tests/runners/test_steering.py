@@ -1,10 +1,12 @@
 """Messages for a run that takes them up while it works: told, pulled or left over."""
 
 import pytest
+from django.db import transaction
 
 from agents.models import RunnerDescriptor
-from runners.choices import QueuedStatus, RunStatus
+from runners.choices import EventType, QueuedStatus, RunStatus
 from runners.ledger.batches import Batch, Ending, write_batches
+from runners.ledger.fence import NewEvent
 from runners.ledger.finishing import Reply
 from runners.ledger.steering import can_be_steered
 from runners.models import AgentRun, QueuedMessage, RunEvent, TranscriptItem
@@ -47,6 +49,12 @@ def complete(run, text="done"):
     batch = Batch(run.pk, run.conversation_id, TOKEN, [ending.event()], ending=ending)
     batch.can_be_steered = True
     return write_batches([batch])
+
+
+@transaction.atomic
+def pull(run):
+    """Claim what waits, as the journal of host calls has it done."""
+    return claim_messages(run.pk, 10)
 
 
 def told(run, kind="steering.queued"):
@@ -101,6 +109,39 @@ def test_pulled_messages_are_written_once_in_their_place(steered):
     assert live(run.conversation) is None
     second.message.refresh_from_db()
     assert (second.message.status, second.message.run) == ("injected", run)
+
+
+def test_a_pulled_message_stands_behind_the_tools_it_came_with(steered):
+    run = carried(admit(message(steered, "one")).run)
+    access = {
+        "capabilities": {"steering": True, "tool_calling": True},
+        "tools": {"add": ["call"]},
+    }
+    AgentRun.objects.filter(pk=run.pk).update(snapshot={"access": access})
+
+    def use_tool(call_id):
+        named = {"tool_call_id": call_id, "tool_name": "add"}
+        started = NewEvent(EventType.TOOL_CALL_STARTED, {**named, "parameters": {}})
+        done = {**named, "result": {"sum": 3}, "error": None}
+        ended = NewEvent(EventType.TOOL_CALL_COMPLETED, done)
+        write_batches([Batch(run.pk, run.conversation_id, TOKEN, [started, ended])])
+
+    use_tool("c1")
+    admit(message(steered, "two"))
+    claim_messages(run.pk, 10)
+    use_tool("c1")  # models count them anew in each round
+    admit(message(steered, "three"))
+    claim_messages(run.pk, 10)
+    use_tool("c3")
+    complete(run, "answer")
+    rows = TranscriptItem.objects.filter(run=run).order_by("seq")
+    call, result = "assistant tool_call", "tool tool_result"
+    assert [f"{row.role} {row.item_type}" for row in rows] == [
+        *("user message", call, result),
+        *("user message", call, result),
+        *("user message", call, result),
+        "assistant message",
+    ]
 
 
 def test_a_message_taken_back_is_told(steered):
@@ -216,7 +257,7 @@ def test_a_message_that_meets_a_pull_and_an_end_is_answered_once(steered):
         room = f"room {number}"
         run = carried(admit(message(steered, "one", room)).run)
         outcomes = in_threads(
-            lambda run=run: claim_messages(run.pk, 10) and complete(run),
+            lambda run=run: pull(run) and complete(run),
             lambda room=room: admit(message(steered, "late", room)),
         )
         assert len(outcomes) == 2

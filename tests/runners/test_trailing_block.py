@@ -106,6 +106,19 @@ def test_a_repeat_of_an_injected_message_is_answered_by_its_run(agent):
     assert (again.status, again.run) == ("duplicate", first.run)
 
 
+def test_tools_between_two_messages_are_no_answer_to_the_first(agent):
+    first = say(agent, "one")
+    begin(first.run)
+    rows = (("assistant", "tool_call"), ("tool", "tool_result"))
+    for seq, (role, kind) in enumerate(rows, 2):
+        first.conversation.transcript.create(
+            seq=seq, role=role, item_type=kind, run=first.run
+        )
+    assert say(agent, "one").event == first.event
+    first.conversation.transcript.create(seq=4, role="assistant", run=first.run)
+    assert say(agent, "one").event != first.event
+
+
 @pytest.mark.parametrize("kind", ["messages", "events"])
 def test_rest_attaches_a_repeat_without_a_key(api_client, agent, kind):
     from tests.factories import AgentBindingFactory

@@ -1,7 +1,8 @@
 """Runners that need a person: for their tools, or for an answer."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from runners.sdk import HostCallError, RunContext, results
 from runners.sdk.interactions import Button, FormField, Interaction
@@ -40,6 +41,56 @@ class Forgetful(Asking):
 
     name = "forgetful"
     capabilities = ("streaming", "tool_calling")
+
+
+class Both(Asking):
+    """`<number> <seconds> <each|all>`: calls `count` and `count_slowly` at once.
+
+    It tells of each answer as it comes, or of all together.
+    """
+
+    name = "both"
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Result]:
+        if ctx.resumed:
+            yield results.completed("went on")
+            return
+        number, seconds, _ = ctx.text.split()
+        calls: dict[str, dict[str, Any]] = {
+            "count": {"number": int(number)},
+            "count_slowly": {"number": -int(number), "seconds": float(seconds)},
+        }
+        for name, parameters in calls.items():
+            yield results.tool_started(f"id_{name}", name, parameters)
+        async for name, answer in self._answers(ctx, calls):
+            yield results.tool_completed(f"id_{name}", name, answer, None)
+        yield results.completed("went through")
+
+    async def _answers(
+        self, ctx: RunContext, calls: dict[str, dict[str, Any]]
+    ) -> AsyncIterator[tuple[str, Any]]:
+        async def call(name: str) -> tuple[str, Any]:
+            given = calls[name]
+            return name, await ctx.api.call_tool(name, given, tool_call_id=f"id_{name}")
+
+        asked = [asyncio.create_task(call(name)) for name in calls]
+        if ctx.text.endswith("all"):
+            await asyncio.wait(asked)
+        for answered in asyncio.as_completed(asked):
+            yield await answered
+
+
+class Clipping(LoadRunner):
+    """`<calls>`: calls the client's tool `read_clipboard`, says each answer."""
+
+    name = "clipping"
+    capabilities = ("streaming", "tool_calling")
+    permissions = {"tools": ["call", "detail"]}
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Result]:
+        for number in range(int(ctx.text)):
+            answer = await ctx.api.call_tool("read_clipboard", {"number": number})
+            yield results.delta(f"{answer['text']} ")
 
 
 class Questioning(LoadRunner):

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from agents.models import Agent, Model, ModelProvider, RunnerDescriptor
 from agents.resources.storage import Shelf
-from artifacts.store import store_bytes
 from langbot.core.models import Workspace
 from runners.ledger.scopes import scope_keys
 from runners.ledger.state_store import StateWrite, write_state
 from runners.models import AgentRun, RunEvent, TranscriptItem
+from tests.support.stored_files import store_bytes
 
 EVERYTHING: dict[str, list[str]] = {
     "models": ["invoke", "stream", "rerank", "count_tokens"],

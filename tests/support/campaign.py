@@ -36,9 +36,11 @@ from tests.support.sdk_runners import worked_text
 
 T = TypeVar("T")
 
+# Who is awake is done with a statement by then, or waits for who is not.
 _IN_TRANSACTION = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND xact_start IS NOT NULL AND state_change < clock_timestamp() - interval '0.3 s'
 """
 GRACE_SECONDS = 15.0  # beyond the lease, for what is not adopted
 
@@ -238,6 +240,7 @@ def put_to_sleep(worker: HostProcess) -> HostProcess:
 def database_is_free() -> bool:
     """Say whether nobody sits in a transaction."""
     if connection.vendor == "postgresql":
+        time.sleep(0.4)  # a statement that was sent goes on, and its session waits then
         with connection.cursor() as cursor:
             cursor.execute(_IN_TRANSACTION)
             return bool(cursor.fetchone() == (0,))

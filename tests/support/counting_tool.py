@@ -18,21 +18,27 @@ from agents.resources.tools import Tool, ToolCall, ToolProvider, tool_providers
 APP = f"{__name__}.CountingTools"
 MARKS = "TEST_TOOL_MARKS"
 NAME = "count"
+SLOW = "count_slowly"
 
 
 class Counting(ToolProvider):
-    """`count {"number": n}`: what it does cannot be undone, so once is all it may."""
+    """`count {"number": n}`: what it does cannot be undone, so once is all it may.
+
+    `count_slowly {"number": n, "seconds": s}` does the same in the middle of its time.
+    """
 
     key = "counting"
 
     def find(self, workspace_id: int, names: Collection[str]) -> list[Tool]:
-        return [Tool(name=NAME, description="Counts")] if NAME in names else []
+        known = [name for name in (NAME, SLOW) if name in names]
+        return [Tool(name=name, description="Counts") for name in known]
 
     async def call(self, call: ToolCall) -> Mapping[str, Any]:
         number = int(call.parameters["number"])
-        await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311  a kill may hit here
+        half = float(call.parameters.get("seconds", random.uniform(0, 0.1))) / 2  # noqa: S311
+        await asyncio.sleep(half)  # a kill may hit here
         _mark(f"{call.run_id} {number}")
-        await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311  and here
+        await asyncio.sleep(half)  # and here
         return {"number": number}
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from tests.support.fuzzed_frames import Drawn, place
 from tests.support.host import RunningHost, aside
@@ -19,11 +20,13 @@ T = TypeVar("T")
 _ERROR_LINE = re.compile(r"^.*\[(?:\x1b\[\d+m)*(?:error|critical)\b.*$", re.MULTILINE)
 
 FRAMES_PER_RUN = 25
+# A steady load: without a pause it would be the runs of the batches, two cores full
+# of them, that others wait for. Floods have tests of their own.
+_BATCH_SECONDS = 0.1
 GARBAGE, NOT_UTF8 = 4008, 1007
 """The close codes that such a plugin earns; any other is the host's mistake."""
 
 _LOST = (ConnectionClosed, ConnectionError)
-_REFUSED_SECONDS = 0.25  # the host admits 4 connects a second (`throttle.PER_SECOND`)
 
 
 class FuzzingPlugin:
@@ -39,8 +42,11 @@ class FuzzingPlugin:
 
     async def send_all(self, frames: Sequence[Drawn]) -> None:
         """Send every frame once; raises when the host answers no more."""
+        due = time.monotonic()
         for start in range(0, len(frames), FRAMES_PER_RUN):
             await self._send_batch(frames[start : start + FRAMES_PER_RUN])
+            due += _BATCH_SECONDS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def serve(self) -> str:
         """Complete one more run, past requests that were left over; returns its id."""
@@ -116,11 +122,7 @@ class FuzzingPlugin:
     async def _connect_again(self) -> None:
         await self.plugin.closed.wait()
         self.closes[self.plugin.socket.close_code] += 1
-        while True:
-            with suppress(InvalidStatus):
-                await self.plugin.open()
-                break
-            await asyncio.sleep(_REFUSED_SECONDS)
+        await self.plugin.open_when_admitted()
         self.plugin.requests = asyncio.Queue()
         await self.plugin.handshake()
 

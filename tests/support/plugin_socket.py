@@ -8,10 +8,12 @@ from contextlib import suppress
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 TOKEN_HEADER = "X-LangBot-Plugin-Debug-Key"
 FRAME_LIMIT = 16 * 1024 * 1024
+# The host admits 4 connects a second (`throttle.PER_SECOND`).
+_REFUSED_SECONDS = 0.25
 
 Frame = dict[str, Any]
 
@@ -75,6 +77,14 @@ class PluginSocket:
         self.closed.clear()
         if read:
             self.read_on()
+
+    async def open_when_admitted(self) -> None:
+        """Connect as soon as the host lets this plugin in again after a storm."""
+        while True:
+            with suppress(InvalidStatus):
+                await self.open()
+                return
+            await asyncio.sleep(_REFUSED_SECONDS)
 
     def read_on(self) -> None:
         """Start reading the host's frames."""

@@ -8,11 +8,17 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from agents.models import AgentBinding, PluginConnection, RunnerDescriptor
+from agents.models import (
+    AgentBinding,
+    ModelPrice,
+    PersonTier,
+    PluginConnection,
+    Quota,
+    RunnerDescriptor,
+)
 from agents.registry.tokens import create_plugin_token
 from agents.services import save_agent
 from artifacts.models import Artifact
-from artifacts.store import store_bytes
 from langbot.core.accounts import create_service_account
 from langbot.core.models import ApiToken, AuditLog, ServiceAccount
 from langbot.core.tokens import create_api_token
@@ -27,7 +33,14 @@ from runners.models import (
     TranscriptItem,
 )
 from tests.factories import AgentFactory, BotFactory
-from tests.runners.admin_rows import add_events, add_money, make_action, make_run
+from tests.runners.admin_rows import (
+    add_events,
+    add_money,
+    add_prices,
+    make_action,
+    make_run,
+)
+from tests.support.stored_files import store_bytes
 
 _numbers = count(1)
 
@@ -93,6 +106,7 @@ def add_ledger(agent, bot):
     )
     make_action(run)
     add_money(agent, run, "api:user:1")
+    add_prices(agent.workspace, f"api:{agent.slug}")
     store_bytes(
         agent.workspace,
         b"Hello",
@@ -153,4 +167,7 @@ def places() -> dict[str, dict[str, Any]]:
         "token": {"id": mine.public_id},
         "service-account": {"id": account.public_id, "token_id": token.public_id},
         "audit": {"id": AuditLog.objects.latest("pk").pk},
+        "quota": {"id": Quota.objects.latest("pk").public_id},
+        "price": {"id": ModelPrice.objects.latest("pk").public_id},
+        "tier": {"id": PersonTier.objects.latest("pk").public_id},
     }

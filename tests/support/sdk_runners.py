@@ -16,7 +16,7 @@ PATHS = tuple(
     for name in ("Waiting", "Streaming", "Thinking", "Flooding", "Working")
 ) + tuple(
     f"tests.support.asking_runners.{name}"
-    for name in ("Asking", "Forgetful", "Questioning")
+    for name in ("Asking", "Forgetful", "Questioning", "Both", "Clipping")
 )
 
 

@@ -21,7 +21,7 @@ def use_up(slug: str) -> None:
     from datetime import UTC, datetime
 
     from agents.models import Agent, Quota, QuotaWindow
-    from agents.resources.budgets import window_of
+    from agents.resources.quotas import window_of
 
     agent = Agent.objects.get(slug=slug)
     place = {"workspace": agent.workspace, "scope": "agent", "window": "daily"}
@@ -34,6 +34,23 @@ def use_up(slug: str) -> None:
         ends_at=ends_at,
         reserved_microdollars=100,
     )
+
+
+def spend_all(slug: str) -> None:
+    """Let an agent have spent its whole budget of today."""
+    from agents.models import QuotaWindow
+
+    use_up(slug)
+    QuotaWindow.objects.filter(reserved_microdollars=100).update(
+        settled_microdollars=100, reserved_microdollars=0
+    )
+
+
+def lift(slug: str) -> None:
+    """Take an agent's budgets away again."""
+    from agents.models import Quota
+
+    Quota.objects.filter(agent__slug=slug).delete()
 
 
 def open_calls() -> int:

@@ -9,7 +9,7 @@ from agents.packages.archive import PackageError
 from agents.packages.guard_paths import PathRefusedError
 from agents.packages.services import install_package
 from langbot.core.audit import command_author
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import add_places, chosen_place
 
 
 class Command(BaseCommand):
@@ -17,15 +17,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", type=Path)
-        place = parser.add_mutually_exclusive_group()
-        place.add_argument("--workspace", default="default", help="its slug")
-        place.add_argument(
-            "--all-workspaces", action="store_true", help="serve every workspace"
-        )
+        add_places(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        everywhere = options["all_workspaces"]
-        workspace = None if everywhere else find_workspace(options["workspace"])
+        workspace = chosen_place(options)
         try:
             with options["file"].open("rb") as file:
                 version = install_package(

@@ -21,9 +21,12 @@ APPLY: dict[str, Any] = {"get": "export", "post": "apply"}
 _MODELS = (
     "langbot_agents.%s_modelprovider",
     "langbot_agents.%s_model",
+    "langbot_agents.%s_modelprice",
     "langbot_platforms.%s_bot",
     "langbot_agents.%s_agent",
     "langbot_agents.%s_agentbinding",
+    "langbot_agents.%s_quota",
+    "langbot_core.%s_workspaceretention",
 )
 _TRUE, _FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 _DRY_RUN = OpenApiParameter(
@@ -58,7 +61,7 @@ class AppliedSerializer(serializers.Serializer[Any]):
 
 
 class ApplyViewSet(WorkspaceViewSet[Workspace]):
-    """The workspace's configuration: providers, models, bots, agents, bindings."""
+    """The workspace's configuration: models with prices, bots, agents, limits."""
 
     queryset = Workspace.objects.all()
     workspace_field = "slug"

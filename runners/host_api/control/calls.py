@@ -9,8 +9,12 @@ from weakref import WeakKeyDictionary
 from pydantic import AfterValidator, Field
 from pydantic_core import to_json
 
-from runners.host_api.calls import CallData, ConnectionCall, ConnectionHandler
-from runners.protocol.results import is_finite
+from runners.host_api.calls import (
+    CallData,
+    ConnectionCall,
+    ConnectionHandler,
+    finite,
+)
 from runners.runtimes.callers import Caller, caller_of
 
 Data = TypeVar("Data", bound=CallData)
@@ -25,10 +29,7 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     if len(to_json(value)) > _DOCUMENT_BYTES:
         message = f"at most {_DOCUMENT_BYTES} bytes of JSON"
         raise ValueError(message)
-    if not is_finite(value):
-        message = "a number is not finite"
-        raise ValueError(message)
-    return value
+    return finite(value)
 
 
 Document = Annotated[dict[str, Any], AfterValidator(_small)]

@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
 from langbot.core.access import DEFAULT_WORKSPACE, actor_of_user
-from langbot.core.models import Workspace
+from langbot.core.management.workspaces import find_workspace
 from platforms.models import Bot
 from runners.people.persons import Person
 
@@ -35,10 +35,7 @@ def person_of(options: dict[str, Any]) -> Person:
         if bot is None:
             raise CommandError(f"There is no bot {options['bot']}.")
         return Person(options["actor"], bot.workspace, bot.public_id)
-    workspace = Workspace.objects.filter(slug=options["workspace"]).first()
-    if workspace is None:
-        raise CommandError(f"There is no workspace {options['workspace']}.")
-    return Person(options["actor"], workspace)
+    return Person(options["actor"], find_workspace(options["workspace"]))
 
 
 def _account(name: str) -> Person:

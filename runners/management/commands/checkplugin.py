@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import find_workspace
 from runners.conformance.kit import UnknownPluginError, check_plugin
 from runners.conformance.report import Finding, Report
 from runners.conformance.subject import Plan

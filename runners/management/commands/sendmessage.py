@@ -6,15 +6,18 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from langbot.lib.ids import uuid7
 from platforms.adapters.base import PlatformEvent
+from platforms.asking import link_of, text_of
 from platforms.intake import receive
 from platforms.models import Bot
 from runners.answers import answer_for, reply_of, run_of
+from runners.choices import EventType
 from runners.errors import AdmissionError
+from runners.models import PendingAction
 from runners.replies import ReplyText, follow_to_end
 
 
@@ -61,9 +64,21 @@ class Command(BaseCommand):
             async for batch in batches:
                 for event in batch:
                     self.stdout.write(reply.add(event.document), ending="")
+                    if event.document["type"] == EventType.ACTION_REQUESTED:
+                        for text in await sync_to_async(_asked)(run_id):
+                            self.stdout.write(f"\n{text}")
                 self.stdout.flush()
         self.stdout.write("")  # the end of the line
         return run_id
+
+
+def _asked(run_id: UUID) -> list[str]:
+    """Return what the run asks people now, with the link at which they decide."""
+    actions = PendingAction.objects.open().filter(run__public_id=run_id)
+    return [
+        f"{text_of(one)}\n{link_of(one.public_id, one.expires_at)}"
+        for one in actions.select_related("agent").order_by("pk")
+    ]
 
 
 def _find_bot(slug: str) -> Bot:

@@ -94,6 +94,28 @@ def test_a_bomb_that_lies_about_its_size_stops_at_the_first_byte(tmp_path):
     assert (tmp_path / "code" / "zeros").stat().st_size <= 10
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["manifest.yaml", "late.txt"])
+def test_what_unpacks_without_a_bound_is_refused_unread(
+    method, name, tmp_path, monkeypatch
+):
+    """600 bytes of bzip2 are a gigabyte in memory, whatever size they claim."""
+    file = package(manifest=None if name == "manifest.yaml" else MANIFEST)
+    with zipfile.ZipFile(file, "a", method) as made:
+        made.writestr(name, b"\0" * 60_000)
+    path = tmp_path / "x.lbpkg"
+    path.write_bytes(file.getvalue())
+    with monkeypatch.context() as watched:
+        watched.setattr(zipfile.ZipFile, "open", _never)
+        assert "packed in a way" in refused(file)
+    with pytest.raises(PackageError, match="packed in a way"):
+        unpack_package(path, tmp_path / "code")
+
+
+def _never(*_given):
+    pytest.fail("a file of the archive was opened")
+
+
 def test_bounds_of_the_whole_are_kept(monkeypatch):
     monkeypatch.setattr(archive, "UNPACKED_BYTES", 100)
     assert "200 MB" in refused(package(("a", "x" * 200)))
@@ -123,6 +145,7 @@ def test_two_files_of_one_name_are_refused():
         "{kind: Plugin, metadata: {author: a, name: .., version: '1'}}",
         "{kind: Plugin, metadata: {author: a, name: a}}",
         "{a: &x [1], b: *x, kind: Plugin}",
+        "{kind: Plugin, metadata: {author: a, name: a, version: 0x%s}}" % ("f" * 5000),
         "kind: !!python/object/apply:os.system [id]",
         "#" * 70_000,
     ],
@@ -140,6 +163,14 @@ def test_a_wrong_manifest_is_refused(manifest):
         "./wheel.whl",
         "/etc/passwd",
         "a \\",
+        "x @ file:/etc/passwd",
+        "sub/folder",
+        "${PIP_INDEX_URL}",
+        "a --global-option=x",
+        "a ; python_version > '3' --hash=sha256:0",
+        "\ufeff--index-url x",
+        "a\x0c-r other.txt",
+        "a" * 501,
     ],
 )
 def test_requirements_name_packages_only(line):
@@ -148,6 +179,14 @@ def test_requirements_name_packages_only(line):
 
 def test_ordinary_requirements_are_taken():
     text = (
-        "# needed\nlangbot-plugin>=0.6\nhttpx[http2]==0.28.1 ; python_version > '3'\n"
+        "\ufeff# -*- coding: utf-8 -*-\nlangbot-plugin>=0.6\n"
+        "httpx[http2]==0.28.1 ; python_version > '3'\n\n"
+        "pyjwt (>=2.12, <3)  # for n8n\nzipp~=3.1,!=3.2\nwheel===1.0+local\nrich\n"
     )
     inspect_package(package(("requirements.txt", text)))
+
+
+@pytest.mark.parametrize("comment", ["# coding: utf-7", "# -*- coding=utf-8-sig -*-"])
+def test_requirements_are_read_as_pip_reads_them(comment):
+    text = f"{comment}\na===1+AAo---index-url+AD0-http+ADoALwAv-evil\n"
+    assert "UTF-8" in refused(package(("requirements.txt", text)))

@@ -100,5 +100,7 @@ def test_catalogue_entries_have_the_shape_of_a_runs_resources(
         "model_type": "llm",
         "provider": "Local",
         "operations": ["invoke", "stream", "count_tokens"],
+        "context_window_tokens": 8192,
     }
     assert (ranker["model_type"], ranker["operations"]) == ("rerank", ["rerank"])
+    assert ranker["context_window_tokens"] is None

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import traceback
+from math import inf
 
 import pytest
 
@@ -44,6 +45,15 @@ async def test_statuses_become_codes(make_spec, hello, ask, status, code, retrya
     assert error.details == {"status": status}
     if code != "model.unauthorized":
         assert "no luck today" in error.message
+
+
+@pytest.mark.parametrize("ask", [complete, stream])
+async def test_what_json_cannot_hold_is_not_sent(make_spec, hello, ask):
+    request = LlmRequest(messages=hello.messages, extra_args={"top_p": inf})
+    async with chat_server(lambda e: e.send(200, completion())) as server:
+        error = await failure(make_spec(server.url), request, ask)
+    assert (error.code, error.retryable) == ("model.bad_request", False)
+    assert server.exchanges == []
 
 
 async def test_an_empty_account_is_not_worth_a_retry(make_spec, hello):

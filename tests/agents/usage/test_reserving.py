@@ -18,8 +18,8 @@ from agents.resources.budgets import (
     QuotaExceededError,
     Spender,
     check_budget,
-    window_of,
 )
+from agents.resources.quotas import window_of
 from agents.resources.reserving import (
     begin_call,
     release_call,

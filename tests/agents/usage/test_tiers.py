@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agents.models import PersonTier
+from agents.resources.quotas import window_of
 from agents.resources.tiers import (
     TierRefusedError,
     change_tier,
-    next_monday,
     tier_at,
     tier_of,
 )
@@ -42,7 +42,7 @@ def test_a_lower_tier_waits_for_the_end_of_the_week(change, workspace):
     change("business")
     row = change("free")
     assert tier_of(workspace.pk, ANN) == "business"
-    assert row.pending_at == next_monday(datetime.now(UTC))
+    assert row.pending_at == window_of("weekly", datetime.now(UTC))[1]
     assert tier_at(row, row.pending_at - timedelta(seconds=1)) == "business"
     assert tier_at(row, row.pending_at) == "free"
 
@@ -82,5 +82,6 @@ def test_the_top_tier_is_staffs_to_give_and_take(change):
 
 def test_a_monday_is_the_end_of_the_week_before():
     monday = datetime(2026, 1, 5, tzinfo=UTC)
-    assert next_monday(monday - timedelta(seconds=1)) == monday
-    assert next_monday(monday) == monday + timedelta(days=7)
+    _, end_before = window_of("weekly", monday - timedelta(seconds=1))
+    assert end_before == monday
+    assert window_of("weekly", monday) == (monday, monday + timedelta(days=7))

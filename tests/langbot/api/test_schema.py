@@ -1,5 +1,7 @@
 from django.core.management import call_command
 
+from langbot.core.rest import StrictModelSerializer, StrictSerializer
+
 
 def test_the_openapi_document_is_valid_and_complete(tmp_path):
     target = tmp_path / "schema.yml"
@@ -35,6 +37,12 @@ def test_every_call_has_a_title(client, db):
     assert titles["/agents/{id}/", "patch"] == "Change agent"
     assert titles["/agents/{id}/test/", "post"] == "Test agent"
     assert all(titles.values())
+
+
+def test_descriptions_are_for_callers(client, db):
+    text = client.get("/api/v1/schema/?format=json").content.decode()
+    for base in (StrictSerializer, StrictModelSerializer):
+        assert base.__doc__ not in text
 
 
 def test_document_and_page_are_served(client, db):

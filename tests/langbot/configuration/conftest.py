@@ -1,13 +1,18 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from agents.models import (
     Agent,
     AgentBinding,
     Model,
+    ModelPrice,
     ModelProvider,
+    Quota,
     RunnerDescriptor,
 )
 from agents.services import save_agent
+from langbot.core.periods import WorkspaceRetention
 from platforms.models import Bot
 from tests.factories import AgentFactory, WorkspaceFactory
 from tests.langbot.configuration.helpers import RUNNER, SECRET
@@ -60,8 +65,27 @@ def full(workspace, runner):
         {"scope": "agent", "enabled": False, "state_policy": {"enabled": False}},
     ):
         AgentBinding.objects.create(agent=agent, **fields)
+    _add_limits(workspace, agent, model)
     foreign = AgentFactory.create(
         workspace=WorkspaceFactory.create(slug="elsewhere"), slug="theirs"
     )
     AgentBinding.objects.create(agent=foreign, scope="workspace")
     return workspace
+
+
+def _add_limits(workspace, agent, model):
+    """Add prices, budgets and periods; the budget of one person is not exported."""
+    for year, amount in ((2025, 100), (2026, 200)):
+        ModelPrice.objects.create(
+            model=model,
+            valid_from=datetime(year, 1, 1, tzinfo=UTC),
+            input_microdollars=amount,
+        )
+    for fields in (
+        {"scope": "workspace", "window": "daily", "limit_microdollars": 5_000_000},
+        {"scope": "agent", "agent": agent, "window": "weekly", "limit_microdollars": 7},
+        {"scope": "tier", "tier": "pro", "window": "daily"},
+        {"scope": "user", "person": "api:user:7", "window": "daily"},
+    ):
+        Quota.objects.create(workspace=workspace, **fields)
+    WorkspaceRetention.objects.create(workspace=workspace, run_days=30)

@@ -7,11 +7,14 @@ from agents.models import (
     AgentBinding,
     AgentVersion,
     Model,
+    ModelPrice,
     ModelProvider,
+    Quota,
 )
 from langbot.configuration.apply import apply_configuration
 from langbot.configuration.documents import read_document
 from langbot.core.models import AuditLog
+from langbot.core.periods import WorkspaceRetention
 from platforms.models import Bot
 
 SECRET = "a s3cret value"
@@ -23,6 +26,8 @@ def wipe(workspace):
     Agent.objects.filter(workspace=workspace).delete()
     Bot.objects.filter(workspace=workspace).delete()
     ModelProvider.objects.filter(workspace=workspace).delete()
+    Quota.objects.filter(workspace=workspace).delete()
+    WorkspaceRetention.objects.filter(workspace=workspace).delete()
 
 
 def apply(workspace, content, **options):
@@ -35,5 +40,6 @@ def objects(applied):
 
 
 def counts():
-    rows = (Agent, AgentVersion, AgentBinding, Bot, Model, ModelProvider, AuditLog)
+    made = (Agent, AgentVersion, AgentBinding, Bot, Model, ModelProvider)
+    rows = (*made, ModelPrice, Quota, WorkspaceRetention, AuditLog)
     return [row.objects.count() for row in rows]

@@ -54,6 +54,19 @@ CHANGES = {
     "POST state/": {},
     "POST conversations/<uuid:id>/reset/": {},
     "POST artifacts/": {},
+    "DELETE conversations/<uuid:id>/stream/": {},
+    "PATCH usage/me/": {"tier": "pro"},
+    "POST quotas/": {"scope": "workspace", "window": "weekly", "limit_microdollars": 5},
+    "PATCH quotas/<uuid:id>/": {"enabled": False},
+    "DELETE quotas/<uuid:id>/": {},
+    "POST prices/": {
+        "model": "own-place cloud/own-place model",
+        "input_microdollars": 5,
+    },
+    "PATCH prices/<uuid:id>/": {"input_microdollars": 9},
+    "DELETE prices/<uuid:id>/": {},
+    "POST tiers/": {"person": "api:user:1", "tier": "pro"},
+    "PATCH retention/": {"run_days": 5},
 }
 # Asking, and what the event log keeps: messages and the runs they start.
 NO_CHANGES = {
@@ -102,6 +115,9 @@ BEFORE: dict[str, Any] = {
     "POST agents/<uuid:id>/versions/<int:number>/restore/": rename_agent,
     "DELETE bots/<uuid:id>/": unbind,
     "POST runs/<uuid:id>/cancel/": set_fields(
+        "runners.AgentRun", status="running", finished_at=None
+    ),
+    "DELETE conversations/<uuid:id>/stream/": set_fields(
         "runners.AgentRun", status="running", finished_at=None
     ),
     "POST deliveries/<uuid:id>/cancel/": set_fields(

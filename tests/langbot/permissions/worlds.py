@@ -17,7 +17,6 @@ from agents.models import (
     Model,
     ModelProvider,
     PackageProcess,
-    PersonTier,
     Plugin,
     PluginConnection,
     RunnerDescriptor,
@@ -50,7 +49,13 @@ from runners.models import (
     WorkerNode,
 )
 from tests.factories import AgentFactory
-from tests.runners.admin_rows import add_events, add_money, make_action, make_run
+from tests.runners.admin_rows import (
+    add_events,
+    add_money,
+    add_prices,
+    make_action,
+    make_run,
+)
 
 OWN, OTHER = "own-place", "zz-foreign"
 # Role -> its groups; everybody but `nowhere` is a member of the first workspace.
@@ -229,10 +234,11 @@ def _add_records(world):
 
 def _add_money(world, agent, run):
     """Add what a model call used, and what may be spent."""
-    place = {"workspace": world.workspace}
-    for row in add_money(agent, run, f"api:{world.name}"):
+    person = f"api:{world.name}"
+    for row in add_money(agent, run, person):
         world.add(row)
-    world.add(PersonTier.objects.create(**place, person=f"api:{world.name}"))
+    for row in add_prices(world.workspace, person):
+        world.add(row)
 
 
 def _add_asked(world, agent, bot):

@@ -1,5 +1,7 @@
 """Which runs a worker takes over, and which cannot go on."""
 
+import asyncio
+import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -8,6 +10,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from runners.choices import RunStatus
+from runners.engine import sweeps
 from runners.engine.adoption import Adoption, finish_stuck_cancels
 from runners.engine.engine import Engine
 from runners.engine.snapshot import freeze, load_runs
@@ -104,3 +107,28 @@ def test_a_cancel_that_its_worker_did_not_carry_out_keeps_what_was_said(
     said = TranscriptItem.objects.filter(run=run, role="assistant")
     assert [item.text for item in said] == kept
     assert all(item.metadata == {"incomplete": True} for item in said)
+
+
+async def test_sweeps_that_hang_keep_nobody_from_adopting(monkeypatch, agent):
+    """Rounds that wait for a lock of a suspended worker do not fill the pool."""
+    begun, gate = [], threading.Event()
+
+    def hang():
+        begun.append(1)
+        gate.wait(60)
+
+    hanging = sweeps.Periodic("hanging", 0.0, hang)
+    monkeypatch.setattr(sweeps, "registered", lambda: [hanging])
+    run = await sync_to_async(make_run)(agent, status=RunStatus.RUNNING, node=uuid4())
+    async with adopter() as adoption:
+        try:
+            for _ in range(10):
+                await adoption._sweep()
+                await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                await adoption._adopt()
+        finally:
+            gate.set()
+            await asyncio.gather(*adoption._engine._tasks)
+    assert begun == [1]
+    assert await RunEvent.objects.filter(run=run, type="run.adopted").acount() == 1

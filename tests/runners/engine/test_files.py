@@ -11,7 +11,7 @@ from artifacts.store import open_artifact, purge_orphans
 from runners.engine.results import ResultLog
 from runners.engine.snapshot import freeze, load_runs
 from runners.ledger.batches import Batch, write_batches
-from runners.ledger.positions import spoken
+from runners.ledger.positions import run_outputs
 from runners.models import AgentRun, Delivery, RunEvent, TranscriptItem
 from tests.factories import BotFactory
 from tests.runners.admin_rows import make_run
@@ -178,7 +178,7 @@ def test_an_adopter_knows_the_files(run, log, feed):
     feed("artifact.created", artifact_type="file", name="a", content_base64="eA==")
     write(run, log)
     adopted = ResultLog(log.facts)
-    adopted.files.resume(spoken([run])[run.pk].files)
+    adopted.files.resume(run_outputs([run])[run.pk].files)
     assert adopted.files.references == log.files.references
     reply = adopted.reply(complete=True)
     assert reply is not None

@@ -4,7 +4,7 @@ import pytest
 
 from runners.choices import HIDDEN_THOUGHT, THOUGHT, Role, RunStatus
 from runners.ledger.finishing import thought_items
-from runners.ledger.positions import Spoken
+from runners.ledger.positions import RunOutput
 from runners.models import AgentRun, RunEvent
 from tests.runners.engine.test_results import feed, kinds, log  # noqa: F401 - fixtures
 
@@ -27,11 +27,11 @@ def test_a_block_ends_where_anything_else_comes(log, feed):  # noqa: F811
     feed("tool.call.started", tool_call_id="c", tool_name="t")
     feed(REASONING, text="Third")
     assert blocks(log) == [(2, " thought"), (3, "Third")]
-    assert log.said.thoughts == ["First thought", "Second thought", "Third"]
+    assert log.messages.thoughts == ["First thought", "Second thought", "Third"]
     feed("message.completed", message={"role": "assistant", "content": "Well, yes"})
     feed("run.completed")
     assert log.ending.reply.text == "Well, yes"
-    assert log.ending.reply.thoughts == log.said.thoughts
+    assert log.ending.reply.thoughts == log.messages.thoughts
 
 
 def test_text_and_thinking_are_never_one_event(log, feed):  # noqa: F811
@@ -44,7 +44,7 @@ def test_text_and_thinking_are_never_one_event(log, feed):  # noqa: F811
 def test_empty_thinking_is_nothing(log, feed):  # noqa: F811
     feed(REASONING, text="")
     assert log.events == []
-    assert log.said.thoughts == []
+    assert log.messages.thoughts == []
 
 
 def test_thinking_alone_is_no_answer(log, feed):  # noqa: F811
@@ -80,12 +80,12 @@ def test_another_worker_goes_on_with_a_new_block(log, feed):  # noqa: F811
     feed(REASONING, text="First")
     feed.delta("Well")
     feed(REASONING, text="Second")
-    said = Spoken()
+    said = RunOutput()
     for event in log.events:
         said.add(RunEvent(type=event.type, data=event.data))
     adopter = type(log)(log.facts)
     adopter.resume(3, said.text, *said.before)
-    assert adopter.said.thoughts == ["First", "Second"]
+    assert adopter.messages.thoughts == ["First", "Second"]
     raw = {"type": REASONING, "data": {"text": "Third"}, "sequence": 4}
     adopter.apply({"run_id": None, "usage": None, **raw}, 100)
     assert adopter.events[0].data == {"text": "Third", "block": 3}

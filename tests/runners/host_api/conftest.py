@@ -4,6 +4,7 @@ Whether a call gets that far (other sockets, ended runs) is asked in
 `test_authorization`; here it is what a live run is answered.
 """
 
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 
@@ -49,6 +50,13 @@ class Told:
     async def tell(self, event):
         self.events.append(event)
 
+    async def written(self):
+        """All that it was told is written elsewhere in these tests."""
+
+    @asynccontextmanager
+    async def effect(self, data):
+        yield
+
     async def files(self, names):
         missing = [name for name in names if name not in self.known]
         if missing:
@@ -69,7 +77,7 @@ class Caller:
         key = CallKey(self.run.pk, 1, number, action)
         check_rights(self.facts, action, data)
         return async_to_sync(HANDLERS[action])(
-            HostCall(self.facts, data, Inline(), key, carrier=self.told)
+            HostCall(self.facts, data, Inline(), key, handle=self.told)
         )
 
     def refused(self, action, /, **data):

@@ -13,6 +13,8 @@ TOOLS = {
     "broken": Tool(name="broken"),
     "doubtful": Tool(name="doubtful"),
     "slow": Tool(name="slow"),
+    "guide": Tool(name="guide"),
+    "guided": Tool(name="guided", requires_tool="guide"),
     "huge": Tool(name="huge"),
 }
 

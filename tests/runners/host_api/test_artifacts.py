@@ -4,8 +4,8 @@ import pytest
 from django.utils import timezone
 
 from artifacts.models import Artifact
-from artifacts.store import store_bytes
 from tests.factories import WorkspaceFactory
+from tests.support.stored_files import store_bytes
 
 ACTIONS = ["artifact_metadata", "artifact_read", "artifact_read_range"]
 READS = ACTIONS[1:]

@@ -43,7 +43,7 @@ def said():
 def test_a_reply_is_said_once_in_transcript_ledger_and_outbox(replier):
     first = reply(replier, seq_id=500)
     assert reply(replier, seq_id=500) == first
-    assert len(replier.told.events) == 2  # the carrier takes one of a call
+    assert len(replier.told.events) == 2  # the handle takes one of a call
     assert first["status"] == "queued"
     assert said() == ["Hello"]
     delivery = Delivery.objects.get()

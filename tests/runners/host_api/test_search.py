@@ -159,6 +159,16 @@ def test_removed_rows_leave_the_index(caller):
     assert found(caller, "cat") == ["two cat"]
 
 
+def test_the_longest_questions_are_answered(caller):
+    """32,000 characters; PostgreSQL once gave up at its limit of recursion."""
+    run = "".join(map(chr, range(0x4E00, 0x4E00 + 900)))
+    say(caller, run)
+    assert found(caller, run) == [run]
+    assert found(caller, (run * 36)[:32_000]) == [run]
+    assert found(caller, " ".join([run] * 35)) == [run]
+    assert max(len(term.words) for term in terms_of(f"{run} x")) == 64
+
+
 def test_words_are_pairs_where_there_are_no_spaces():
     pairs = ["今天", "天天", "天气"]
     assert words_of("Hello, 今天天气!") == ["hello", *pairs, "今", "天", "气"]

@@ -13,7 +13,6 @@ from runners import sub_runs
 from runners.agent_tool_provider import AgentTools
 from runners.choices import RunStatus
 from runners.engine.snapshot import freeze, load_runs
-from runners.engine.starter import queued_sub_runs
 from runners.errors import NotReplayableError
 from runners.ledger.children import stop_orphans
 from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
@@ -21,6 +20,7 @@ from runners.replays import replay_event
 from runners.retries import retry_run
 from runners.services import request_cancel
 from tests.factories import AgentFactory
+from tests.runners.admin_rows import add_events
 from tests.support import ledger
 
 PERMISSIONS = {"tools": ["detail", "call"], "storage": ["plugin", "workspace"]}
@@ -223,6 +223,39 @@ def test_how_a_sub_run_stands(boss):
     assert "progress" not in told
 
 
+def test_what_a_sub_run_did_with_tools_is_told(boss):
+    caller = boss()
+    sub_run_id, child = start(caller.run)
+    child = ledger.begin(child)
+    add_events(
+        child,
+        ("tool.call.started", tool("c1", parameters={"q": "x" * 500})),
+        ("tool.call.completed", tool("c1", result={"found": 3}, error=None)),
+        ("tool.call.completed", tool("c9", result={}, error=None)),
+        ("tool.call.started", tool("c1", parameters={})),
+        ("tool.call.completed", tool("c1", result=None, error="broken: no")),
+        ("tool.call.started", tool("c2", parameters={})),
+    )
+    AgentRun.objects.filter(pk=child.pk).update(usage={"total_tokens": 12})
+    call = call_of(caller.run)
+    assert "tool_calls" not in sub_runs.describe(call, sub_run_id)
+    ended = {"status": "completed", "finished_at": datetime.now(UTC)}
+    AgentRun.objects.filter(pk=child.pk).update(**ended)
+    told = sub_runs.describe(call, sub_run_id)
+    first, second, third = told["tool_calls"]
+    assert (first["tool_call_id"], first["tool_name"]) == ("c1", "add")
+    assert (first["output"], first["success"]) == ('{"found": 3}', True)
+    assert len(first["input"]) == 400
+    assert second["output"] == '{"error": "broken: no"}'
+    assert second["success"] is False
+    assert (third["output"], third["success"]) == (None, False)
+    assert told["tokens"] == 12
+
+
+def tool(call_id, **more):
+    return {"tool_call_id": call_id, "tool_name": "add", **more}
+
+
 def test_a_failure_is_told_with_its_code(boss):
     caller = boss()
     sub_run_id, child = start(caller.run)
@@ -361,9 +394,3 @@ def test_what_an_agent_asked_is_not_replayed(boss):
     _, child = start(boss().run)
     with pytest.raises(NotReplayableError):
         replay_event(child.event, "ada")
-
-
-def test_only_sub_runs_need_no_room(boss, agent):
-    caller = boss()
-    _, child = start(caller.run)
-    assert queued_sub_runs(10) == [child.pk]

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-from runners.models import HostCall
+from runners.ledger.fence import NewEvent
+from runners.models import AgentRun, HostCall
+from runners.protocol.errors import ProtocolError
+from runners.resets import reset_conversation
+from tests.runners.admin_rows import add_events
 from tests.runners.host_api.providers import SCHEMA, Knowledge, Tools, install
+from tests.support import ledger
 
 PERMISSIONS = {"tools": ["detail", "call"], "knowledge_bases": ["list", "retrieve"]}
 CAPABLE = {"tool_calling": True, "knowledge_retrieval": True}
@@ -133,6 +138,61 @@ def test_a_tool_ends_with_the_time_of_the_run(tools, capable):
     assert caller.refused("call_tool", **data) == "outcome_unknown"
     caller.facts.deadline_at = None
     assert HostCall.objects.get().status == "started"
+
+
+def test_a_tool_that_took_too_long_is_logged_without_its_values(tools, capable, caplog):
+    caller = capable("slow")
+    caller.facts.deadline_at = datetime.now(UTC) + timedelta(seconds=0.2)
+    parameters = {"text": "private", "a": 1}
+    with pytest.raises(ProtocolError, match="let one tool start long work"):
+        caller("call_tool", tool_name="slow", parameters=parameters)
+    (line,) = (one for one in caplog.records if "too long" in one.getMessage())
+    told: Any = vars(line)
+    assert (told["tool"], told["source"]) == ("slow", "tests")
+    assert told["parameters"] == ["a", "text"]
+    assert told["call"] == tools.calls[0].key
+    assert told["conversation"] == caller.facts.conversation_public_id
+    assert told["person"] == caller.facts.person
+    assert 0 < told["seconds"] <= 0.2
+    assert "private" not in str(told)
+
+
+def used(run, tool):
+    named = {"tool_call_id": "c1", "tool_name": tool, "parameters": {}}
+    add_events(run, ("tool.call.started", named))
+
+
+def test_a_tool_may_have_to_come_after_another_one(tools, capable):
+    caller = capable("guide", "guided")
+    data = {"tool_name": "guided", "parameters": {}}
+    with pytest.raises(ProtocolError, match="call guide before guided") as caught:
+        caller("call_tool", **data)
+    assert caught.value.code == "tool_denied"
+    assert tools.calls == []
+    used(caller.run, "other")
+    assert caller.refused("call_tool", **data) == "tool_denied"
+    used(caller.run, "guide")
+    assert caller("call_tool", **data)
+    assert [one.name for one in tools.calls] == ["guided"]
+
+
+def test_an_earlier_turn_of_this_conversation_counts(tools, capable):
+    first = capable("guide", "guided")
+    named = {"tool_call_id": "c1", "tool_name": "guide"}
+    running = ledger.begin(first.run)
+    AgentRun.objects.filter(pk=running.pk).update(snapshot=first.facts.snapshot)
+    ended: dict[str, Any] = {**named, "result": {}, "error": None}
+    started = NewEvent("tool.call.started", {**named, "parameters": {}})
+    events = [started, NewEvent("tool.call.completed", ended)]
+    ledger._write(running, events, None, publish=False)
+    ledger.complete(running, publish=False)
+    data = {"tool_name": "guided", "parameters": {}}
+    later = capable("guide", "guided", run={"conversation": first.run.conversation})
+    assert later("call_tool", **data)
+    elsewhere = capable("guide", "guided")
+    assert elsewhere.refused("call_tool", **data) == "tool_denied"
+    reset_conversation(first.run.conversation, "ada")
+    assert later.refused("call_tool", **data) == "tool_denied"
 
 
 def test_a_tool_has_at_most_170_seconds(tools, capable):

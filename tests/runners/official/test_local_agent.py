@@ -240,6 +240,25 @@ async def test_images_reach_the_model(model):
     assert asked["messages"][-1] == {"role": "user", "content": contents}
 
 
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ({"url": "https://shop/1", "content": "Shoes"}, "\nhttps://shop/1\nShoes\n"),
+        ({"content": "Shoes"}, "\nShoes\n"),
+        ({"other": 1}, None),
+        (7, None),
+    ],
+)
+async def test_the_page_that_a_person_looks_at_reaches_the_model(model, page, told):
+    event = {"event_id": "e1", "event_type": "message.received", "source": "t"}
+    await model.run(
+        event={**event, "data": {"page": page}}, input={"text": "how much?"}
+    )
+    (asked,) = model.asked("invoke_llm_stream")
+    said = f"how much?\n\n<page>{told}</page>" if told else "how much?"
+    assert asked["messages"][-1] == {"role": "user", "content": said}
+
+
 async def test_an_event_without_words_is_told_as_an_event(model):
     event = {"event_id": "e1", "event_type": "group.member_joined", "source": "t"}
     await model.run(event=event, input={})

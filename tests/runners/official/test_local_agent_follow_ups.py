@@ -111,6 +111,8 @@ def test_a_block_is_numbered_and_bounded():
     assert "3. " not in text
     assert "(3 more messages were left out)" in text
     assert text.endswith("</user_follow_up>")
+    for rule in ("Acknowledge", "before any further tool call", "at least one short"):
+        assert rule in text
 
 
 def test_a_block_names_files():
@@ -118,3 +120,11 @@ def test_a_block_names_files():
     assert "1. look (files: f1, f2)" in follow_up_block(
         [SteeringItem.model_validate(given)]
     )
+
+
+def test_a_block_names_the_page():
+    given = item("look", attachments=[{"id": "f1"}])
+    given["event"]["data"] = {"page": {"url": "https://shop/1", "content": "Shoes"}}
+    told = follow_up_block([SteeringItem.model_validate(given)])
+    assert "1. look (page: https://shop/1; files: f1)" in told
+    assert "Shoes" not in told

@@ -88,9 +88,20 @@ def test_old_manifests_have_their_parts_at_the_top():
         )
     )
     assert isinstance(runner, RunnerManifest)
-    assert runner.config_schema == config
+    field_id = "plugin:acme/bot/default.url"
+    assert runner.config_schema == [{**config[0], "id": field_id}]
+    assert "id" not in runner.raw["config"][0]
     assert runner.capabilities.streaming
     assert runner.permissions == {"artifacts": ("read",), "files": ("config",)}
+
+
+def test_a_field_has_an_id_and_keeps_the_one_it_was_given():
+    given = ["own-id", "", "  ", None, 7]
+    config = [{"name": f"f{n}", "id": one} for n, one in enumerate(given)]
+    runner = only(component(spec={"config": [*config, {"name": "f5"}]}))
+    assert isinstance(runner, RunnerManifest)
+    others = [f"plugin:acme/bot/default.f{number}" for number in range(1, 6)]
+    assert [item["id"] for item in runner.config_schema] == ["own-id", *others]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from langbot.configuration.apply import Applied, apply_configuration
 from langbot.configuration.documents import read_document
 from langbot.core.audit import command_author
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import find_workspace
 from langbot.lib.files import read_json
 
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from langbot.core.audit import command_author
-from langbot.core.models import Workspace
+from langbot.core.management.workspaces import find_workspace
 from langbot.core.tokens import SCOPES, issue_api_token
 
 
@@ -43,12 +43,3 @@ class Command(BaseCommand):
             expires_at=timezone.now() + timedelta(days=days) if days else None,
         )
         self.stdout.write(token)
-
-
-def find_workspace(slug: str) -> Workspace:
-    """Return a workspace; raises CommandError naming those there are."""
-    workspace = Workspace.objects.filter(slug=slug).first()
-    if workspace is None:
-        known = ", ".join(Workspace.objects.values_list("slug", flat=True)) or "none"
-        raise CommandError(f"There is no workspace {slug}; there are: {known}.")
-    return workspace

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from agents.registry.tokens import create_plugin_token
 from langbot.core.audit import command_author, record_change
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import add_places, chosen_place
 
 PLUGIN_NAME = re.compile(r"\A(\*|[^/\s:*]+/[^/\s:*]+)\Z")
 
@@ -30,18 +30,13 @@ class Command(BaseCommand):
             action="store_true",
             help="may take, end and cancel runs of its workspace (remote runtimes)",
         )
-        place = parser.add_mutually_exclusive_group()
-        place.add_argument("--workspace", default="default", help="its slug")
-        place.add_argument(
-            "--all-workspaces", action="store_true", help="serve every workspace"
-        )
+        add_places(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         for plugin in options["plugin"]:
             if not PLUGIN_NAME.match(plugin):
                 raise CommandError(f"{plugin} is not AUTHOR/NAME.")
-        everywhere = options["all_workspaces"]
-        workspace = None if everywhere else find_workspace(options["workspace"])
+        workspace = chosen_place(options)
         with transaction.atomic():
             row, token = create_plugin_token(
                 options["name"],

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from langbot.configuration.export import export_configuration
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import find_workspace
 
 
 class Command(BaseCommand):

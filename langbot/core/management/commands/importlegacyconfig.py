@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from langbot.configuration.legacy import read_legacy
 from langbot.configuration.legacy_import import Imported, import_legacy
 from langbot.core.audit import command_author
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import find_workspace
 from langbot.lib.files import read_json
 
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework.exceptions import ValidationError
 
 from agents.explaining import document_of, explain
-from langbot.core.management.commands.createapitoken import find_workspace
+from langbot.core.management.workspaces import find_workspace
 from langbot.lib.files import read_json
 from runners.admission import BotRef, Incoming
 from runners.api.events import NewEventSerializer

@@ -1,8 +1,14 @@
 """What a handler may do to the run in memory: its ledger, its files, its time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runners.choices import EventType
@@ -19,12 +25,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOOK_SECONDS = 0.1  # whether effects have ended
 
-class Carrier(Protocol):
+
+class RunHandle(Protocol):
     """The run of one host call, as its worker carries it."""
 
     async def tell(self, event: NewEvent) -> None:
         """Add an event to the ledger, once for this call however often it comes."""
+
+    async def written(self) -> None:
+        """Wait until all that the runner said before this call is in the ledger."""
 
     async def files(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return references to files of the run; raises `not_found` for others."""
@@ -48,11 +59,20 @@ class Carrier(Protocol):
     ) -> T | None:
         """Wait as `until` does, while `seconds()` are left; the clock goes on."""
 
+    def effect(self, data: dict[str, Any]) -> AbstractAsyncContextManager[None]:
+        """Have an effect outside our database; the run is not parked meanwhile.
+
+        Does not begin in a run that is being parked.
+        """
+
+    async def until_effects_end(self, seconds: float) -> None:
+        """Wait until no call of the run has an effect under way, at most so long."""
+
     def give_up_waiting(self) -> None:
         """Park the run, or end it where its runner cannot be resumed."""
 
 
-class EngineCarrier:
+class EngineRunHandle:
     """Uses the engine's loop only.
 
     The event is in the batch that lets the call pass the run's cursor, so that it is
@@ -76,6 +96,12 @@ class EngineCarrier:
             run.log.tell(event)
             self._engine.writer.mark(run)
 
+    async def written(self) -> None:
+        run = self._run
+        last = run.log.events[-1] if run.log.events else run.in_flight
+        if last is not None:
+            await self._committed(last)
+
     async def files(self, names: Sequence[str]) -> list[dict[str, Any]]:
         files = self._run.log.files
         references, unknown = files.named(names)
@@ -91,6 +117,10 @@ class EngineCarrier:
         event = NewEvent(EventType.ACTION_REQUESTED, pausing.requested(action))
         run.log.actions.append(action)
         run.log.tell(event)
+        await self._committed(event)
+
+    async def _committed(self, event: NewEvent) -> None:
+        run = self._run
         committed: asyncio.Future[tuple[int, NewEvent]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -101,8 +131,9 @@ class EngineCarrier:
 
     async def note_decision(self, action: PendingAction) -> None:
         run, data = self._run, pausing.described(action)
-        if run.log.is_resumed and await self._engine.database(was_decided, action):
-            return
+        database = self._engine.database
+        if run.log.is_resumed and await database(pausing.was_decided, action):
+            return  # a worker before has told of it
         if not run.is_closed and run.log.ending is None:
             run.log.tell(NewEvent(EventType.ACTION_RESOLVED, data))
             self._engine.writer.mark(run)
@@ -127,6 +158,19 @@ class EngineCarrier:
     ) -> T | None:
         return await self._engine.waits.until(self._run.facts.public_id, look, seconds)
 
+    @asynccontextmanager
+    async def effect(self, data: dict[str, Any]) -> AsyncIterator[None]:
+        run = self._run
+        if run.pause is not None and not run.is_closed:
+            await asyncio.Future()  # until the run is closed
+        with run.effects.under_way(self._key.plugin_seq_id, data):
+            yield
+
+    async def until_effects_end(self, seconds: float) -> None:
+        latest, effects = time.monotonic() + seconds, self._run.effects
+        while min(effects.seconds_left(), latest - time.monotonic()) > 0:
+            await asyncio.sleep(_LOOK_SECONDS)
+
     def give_up_waiting(self) -> None:
         run = self._run
         if run.facts.access.capabilities.get("resume", False):
@@ -136,16 +180,6 @@ class EngineCarrier:
             code = ErrorCode.APPROVAL_NOT_RESUMABLE
             run.log.fail(code, message, retryable=True)
         self._engine.writer.mark(run)
-
-
-def was_decided(action: PendingAction) -> bool:
-    """Whether the ledger has a decision from a worker before."""
-    events = RunEvent.objects.filter(
-        run=action.run_id,
-        type=EventType.ACTION_RESOLVED,
-        data__id=str(action.public_id),
-    )
-    return events.exists()
 
 
 def was_told(key: CallKey, kind: str) -> bool:

@@ -6,24 +6,24 @@ from typing import Any
 from runners.engine.snapshot import RunFacts
 from runners.ledger.finishing import Reply
 
-SaidMessage = tuple[str, Any]  # its text, and its parts where it has others than text
+FinishedMessage = tuple[str, Any]  # its text, and its parts if it has other than text
 
 
-class Said:
+class RunMessages:
     """Finished messages, in order. Those the runner sent itself are no reply again."""
 
     def __init__(self) -> None:
-        self.messages: list[SaidMessage] = []
+        self.finished: list[FinishedMessage] = []
         self.sent: list[str] = []
         self.thoughts: list[str] = []  # blocks of thinking, no part of the reply
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.sent)
+        return bool(self.finished or self.sent)
 
     @property
     def last(self) -> str:
         """The text of the last message, empty without one."""
-        return self.messages[-1][0] if self.messages else ""
+        return self.finished[-1][0] if self.finished else ""
 
     def think(self, text: str, facts: RunFacts, *, is_new: bool) -> dict[str, Any]:
         """Add to a block of thinking; returns what its event says beside the text."""
@@ -36,28 +36,28 @@ class Said:
 
     def resume(
         self,
-        messages: Sequence[SaidMessage],
+        messages: Sequence[FinishedMessage],
         sent: Sequence[str] = (),
         thoughts: Sequence[str] = (),
     ) -> int:
-        """Take what was said and sent before; returns how many characters it has."""
-        self.messages, self.sent = [*messages], [*sent]
+        """Take what was finished and sent before; returns its number of characters."""
+        self.finished, self.sent = [*messages], [*sent]
         self.thoughts = [*thoughts]
         return sum(map(len, [*(text for text, _ in messages), *sent]))
 
     def has(self, text: str) -> bool:
-        """Whether a message with this text was said or sent before."""
-        return text in self.sent or any(text == said for said, _ in self.messages)
+        """Whether a message with this text was finished or sent before."""
+        return text in self.sent or any(text == known for known, _ in self.finished)
 
     def reply(
         self, open_text: str, files: list[dict[str, Any]], *, complete: bool
     ) -> Reply | None:
         """Return what is still to be delivered, with the text that was not ended."""
-        said = [*self.messages]
+        messages = [*self.finished]
         if open_text:
-            said.append((open_text, None))
-        texts = [text for text, _ in said if text]
-        contents = [part for _, content in said if content for part in content]
+            messages.append((open_text, None))
+        texts = [text for text, _ in messages if text]
+        contents = [part for _, content in messages if content for part in content]
         if not (texts or contents or files or self.thoughts):
             return None
         text = "\n\n".join(texts)

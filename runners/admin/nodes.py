@@ -1,24 +1,23 @@
-"""Who carries runs: this host's workers and remote runtimes."""
+"""The nodes that execute runs: this host's workers and remote runtimes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
 from langbot.lib import admin as look
-from langbot.lib.conf import limits
 from runners.choices import LIVE
 from runners.models import AgentRun, RemoteRuntime, WorkerNode
 
-_CARRIED = 20  # runs that a carrier's page names
+_SHOWN = 20  # runs that a node's page names
 
 
-class CarrierAdmin(look.RecordAdmin):
+class NodeAdmin(look.RecordAdmin):
     """Shows the runs under way on a row whose `public_id` is their node."""
 
     Media = look.RecordMedia
@@ -27,42 +26,45 @@ class CarrierAdmin(look.RecordAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        carrier = context.get("original")
-        if carrier is not None:
+        node = context.get("original")
+        if node is not None:
             context["related_title"] = _("Runs under way here")
-            context["related"] = self._carried(request, carrier)
+            context["related"] = self._under_way(request, node)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def _carried(self, request: HttpRequest, carrier: Any) -> list[AgentRun]:
-        """Return the runs that the person may see among those it carries."""
+    def _under_way(self, request: HttpRequest, node: Any) -> list[AgentRun]:
+        """Return the runs that the person may see among those it has."""
         runs = self.admin_site._registry[AgentRun]
         if not runs.has_view_permission(request):
             return []
         rows = runs.get_queryset(request)
-        rows = rows.filter(node=carrier.public_id, status__in=LIVE)
-        return list(rows.order_by("-pk")[:_CARRIED])
+        rows = rows.filter(node=node.public_id, status__in=LIVE)
+        return list(rows.order_by("-pk")[:_SHOWN])
 
 
 @admin.register(WorkerNode)
-class WorkerNodeAdmin(CarrierAdmin):
+class WorkerNodeAdmin(NodeAdmin):
     list_display = ["name", "state", "started_at", "heartbeat_at", "stopped_at"]
     readonly_fields = ["state"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [*self.list_display, "public_id"]
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        alive = WorkerNode.objects.alive().filter(pk=OuterRef("pk"))
+        return super().get_queryset(request).annotate(is_alive=Exists(alive))
+
     @admin.display(description=_("state"))
-    def state(self, node: WorkerNode) -> str:
-        silence = datetime.now(UTC) - node.heartbeat_at
+    def state(self, node: Any) -> str:
         if node.stopped_at is not None:
             return look.badge(pgettext("status", "stopped"))
-        if silence > timedelta(seconds=limits().node_dead_seconds):
-            return look.badge(_("dead"), look.BAD)
-        return look.badge(_("alive"), look.GOOD)
+        if node.is_alive:
+            return look.badge(_("alive"), look.GOOD)
+        return look.badge(_("dead"), look.BAD)
 
 
 @admin.register(RemoteRuntime)
-class RemoteRuntimeAdmin(CarrierAdmin):
+class RemoteRuntimeAdmin(NodeAdmin):
     list_display = [
         "runtime_id",
         "display_name",

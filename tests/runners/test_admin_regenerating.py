@@ -1,0 +1,106 @@
+"""A reply made anew by its button on the page of a conversation."""
+
+import re
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import reverse
+
+from langbot.core.models import AuditLog
+from runners.models import AgentRun, Conversation, TranscriptItem
+from tests.factories import WorkspaceFactory
+from tests.support import ledger
+
+BUTTON = re.compile(r'form="regenerate"\s+name="message"\s+value="([^"]+)"')
+
+
+def signed_in(workspace, role):
+    person = get_user_model().objects.create_user(role, is_staff=True)
+    person.groups.add(Group.objects.get(name=role))
+    workspace.memberships.create(user=person)
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def operator(workspace):
+    return signed_in(workspace, "operators")
+
+
+@pytest.fixture
+def conversation(api_client, agent):
+    """Two questions with their answers."""
+    place = api_client.post("/api/v1/conversations/", {}, format="json").json()["id"]
+    for word in ("one", "two"):
+        content = {"text": word, "agent": agent.slug}
+        url = f"/api/v1/conversations/{place}/messages/"
+        run_id = api_client.post(url, content, format="json").json()["run_id"]
+        run = ledger.begin(AgentRun.objects.get(public_id=run_id))
+        ledger.complete(run, f"re {word}", publish=False)
+    return Conversation.objects.get(public_id=place)
+
+
+def page_of(conversation):
+    return reverse("admin:langbot_runners_conversation_change", args=[conversation.pk])
+
+
+def press(client, conversation, message):
+    name = "admin:langbot_runners_conversation_regenerate"
+    url = reverse(name, args=[conversation.pk])
+    return client.post(url, {"message": message}, follow=True)
+
+
+def answers():
+    rows = TranscriptItem.objects.current().filter(role="assistant").order_by("seq")
+    return {row.text: str(row.public_id) for row in rows}
+
+
+def test_each_answer_has_a_button_that_makes_it_anew(operator, conversation):
+    body = operator.get(page_of(conversation)).content.decode()
+    buttons = BUTTON.findall(body)
+    assert buttons == list(answers().values())
+    response = press(operator, conversation, buttons[0])
+    assert "The reply is being made anew." in response.content.decode()
+    attempt = AgentRun.objects.get(attempt=2)
+    assert (attempt.event.input["text"], attempt.status) == ("one", "queued")
+    assert answers() == {}  # what came after it is replaced, too
+    act = AuditLog.objects.get(action="regenerated")
+    assert (act.actor, act.source) == ("operators", "admin")
+    # While it is made there is nothing to press, and pressing does nothing.
+    assert not BUTTON.search(response.content.decode())
+    question = TranscriptItem.objects.current().get(text="one")
+    again = press(operator, conversation, str(question.public_id))
+    assert "being made anew" not in again.content.decode()
+    assert AgentRun.objects.count() == 3
+
+
+def test_who_may_not_send_has_no_button(workspace, conversation):
+    viewer = signed_in(workspace, "viewers")
+    body = viewer.get(page_of(conversation)).content.decode()
+    assert "re one" in body
+    assert not BUTTON.search(body)
+    refused = press(viewer, conversation, answers()["re one"])
+    assert refused.status_code == 403
+    assert AgentRun.objects.count() == 2
+
+
+def test_a_conversation_of_another_workspace_does_not_exist(conversation):
+    stranger = signed_in(WorkspaceFactory(slug="other"), "operators")
+    refused = press(stranger, conversation, answers()["re one"])
+    assert "being made anew" not in refused.content.decode()
+    assert AgentRun.objects.count() == 2
+
+
+@pytest.mark.parametrize("named", ["", "x", "0" * 32])
+def test_a_message_that_there_is_not_is_said_plainly(operator, conversation, named):
+    body = press(operator, conversation, named).content.decode()
+    assert "There is no such message." in body
+
+
+def test_a_button_changes_nothing_by_being_read(operator, conversation):
+    name = "admin:langbot_runners_conversation_regenerate"
+    url = reverse(name, args=[conversation.pk])
+    assert operator.get(url).status_code == 405
