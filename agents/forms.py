@@ -9,6 +9,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from agents.choices import ModelKind
+from agents.client_tool_forms import ClientToolsField
 from agents.config_secrets import is_sealed, mask_config
 from agents.models import Agent, default_event_types
 from agents.policies import (
@@ -134,6 +135,7 @@ class AgentForm(GrowingForm):
         "resource_models": ("resource_policy", "models"),
         "resource_tools": ("resource_policy", "tools"),
         "resource_agents": ("resource_policy", "agents"),
+        "resource_client_tools": ("resource_policy", "client_tools"),
         "resource_knowledge_bases": ("resource_policy", "knowledge_bases"),
         "resource_plugin_storage": ("resource_policy", "plugin_storage"),
         "resource_workspace_storage": ("resource_policy", "workspace_storage"),
@@ -181,6 +183,14 @@ class AgentForm(GrowingForm):
         help_text=_(
             "One short name per line. Each becomes a tool; what it does for this agent "
             "it may do only as far as this agent may, so give this one its models too."
+        ),
+    )
+    resource_client_tools = ClientToolsField(
+        label=_("Tools of clients"),
+        required=False,
+        help_text=_(
+            "A program that is connected to a run executes them. A run has those that "
+            "its message says the sender can execute."
         ),
     )
     resource_knowledge_bases = LinesField(
@@ -280,12 +290,12 @@ class AgentForm(GrowingForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         policies = {
-            name: schema.model_validate(getattr(self.instance, name) or {})
+            name: schema.model_validate(getattr(self.instance, name) or {}).model_dump()
             for name, schema in self.POLICIES.items()
         }
         for field, (policy, key) in self.POLICY_FIELDS.items():
             if field in self.fields:
-                self.initial.setdefault(field, getattr(policies[policy], key))
+                self.initial.setdefault(field, policies[policy][key])
         if "description" in self.fields:
             self.fields["description"].widget.attrs["rows"] = 3
         if "resource_models" in self.fields:

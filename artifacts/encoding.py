@@ -17,6 +17,8 @@ _SIGNATURES = (
 )
 _RECOGNISED = {"image/webp", *(mime_type for _, mime_type in _SIGNATURES)}
 UNKNOWN_TYPE = "application/octet-stream"
+# Shown in place: formats that no browser runs anything of.
+SHOWN_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class PayloadError(ValueError):

@@ -27,7 +27,7 @@ _ROLES = (
     ("langbot.supervisor", "supervisor"),  # first: its options name the others
     ("runlangbot", "supervisor"),
     ("valkey", "redis"),
-    ("celery", "worker"),
+    ("langbot.worker", "worker"),
     ("runners.sdk", "plugins"),
     ("runplugins", "plugins"),
     ("langbot.server", "web"),
@@ -210,10 +210,7 @@ class Production:
     def _commands(self) -> Sequence[Sequence[str]]:
         web = f"-m langbot.server --port {self._processes.port}"
         # As the supervisor starts it, so that the deployments can be compared.
-        worker = (
-            "-m celery --quiet -A langbot.celery worker -P threads -c 4 -Q runs,ops "
-            "--without-gossip --without-mingle --without-heartbeat"
-        )
+        worker = "-m langbot.worker"
         return web.split(), worker.split()
 
     def stop(self) -> None:

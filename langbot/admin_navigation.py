@@ -57,6 +57,12 @@ def open_actions(request: HttpRequest) -> str:
     return shown if count else ""
 
 
+def _may_see_person(request: HttpRequest) -> bool:
+    from runners.admin.person_pages import may_see_person
+
+    return may_see_person(request.user)
+
+
 NAVIGATION: list[dict[str, Any]] = [
     {
         "items": [
@@ -130,6 +136,12 @@ NAVIGATION: list[dict[str, Any]] = [
             _item(_("Users"), "person", _user_model),
             _page(_("Groups"), "groups", "auth", "group"),
             _page(_("Audit log"), "history", "langbot_core", "auditlog"),
+            {
+                "title": _("One person's data"),
+                "icon": "person_search",
+                "link": reverse_lazy("admin:langbot_runners_conversation_person"),
+                "permission": _may_see_person,
+            },
             _page(_("Refused calls"), "block", "langbot_runners", "hostcallrefusal"),
         ],
     },

@@ -168,6 +168,7 @@ SPECTACULAR_SETTINGS = {
     # A link inside the button of an operation is out of reach for screen readers.
     "SWAGGER_UI_SETTINGS": {"deepLinking": False},
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"QueuedStatusEnum": "runners.choices.QueuedStatus"},
 }
 
 UNFOLD = {

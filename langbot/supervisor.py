@@ -245,8 +245,6 @@ class Supervisor:
         options, python = self.options, sys.executable
         port = self.listener.fileno()
         web = [python, "-m", "langbot.server", "--fd", str(port)]
-        worker = "celery --quiet -A langbot.celery worker -P threads -c 4 -Q runs,ops"
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         plugins = {
             **plugin_environment(environment),
             "DEBUG_RUNTIME_WS_URL": f"ws://{options.local_url}/ws/plugin/",
@@ -259,7 +257,7 @@ class Supervisor:
         needed = options.data_dir / "packages" / "needed"
         self.children += [
             Child("web", web, environment, inherits=(port,)),
-            Child("worker", [python, "-m", *worker.split(), *quiet], environment),
+            Child("worker", [python, "-m", "langbot.worker"], environment),
             Child("plugins", [python, "-m", "runners.sdk"], plugins, log=log),
             Child("packages", packages, environment, needed=needed),
         ]

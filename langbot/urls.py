@@ -14,6 +14,9 @@ handler403 = error_pages.permission_denied
 handler404 = error_pages.page_not_found
 handler500 = error_pages.server_error
 
+# Workers load the pages no earlier (`langbot.worker_settings`).
+admin.autodiscover()
+
 # Both addresses are known only once the settings are read.
 _home = RedirectView.as_view(url=reverse_lazy("admin:index"))
 _icon = RedirectView.as_view(url=lazy(static, str)("langbot_chat/icon.svg"))

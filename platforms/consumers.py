@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +46,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.slug = self.scope["url_route"]["kwargs"]["slug"]
         self._follower: asyncio.Task[None] | None = None
         self._cards: list[dict[str, Any]] = []  # as the client has them
-        self._look_at_cards = False
+        self._look_at_cards = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._look_again = False
         self._read: dict[str, int] = {}  # run id -> last seq the client has
@@ -65,11 +66,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None
     ) -> None:
-        client_key: str | None = None
+        about: dict[str, str] = {}  # what of the page an error is about
         try:
             frame = read_frame(text_data)
             if isinstance(frame, Message):
-                client_key = frame.client_key
+                about = {"client_key": frame.client_key}
                 await self._say(frame)
             elif isinstance(frame, Auth):
                 await self._open(frame)
@@ -78,14 +79,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
             elif isinstance(frame, Withdraw):
                 await self._withdraw(frame)
             elif isinstance(frame, Answer):
+                about = {"action_id": str(frame.action_id)}
                 await self._answer(frame)
             elif isinstance(frame, Regenerate):
                 await self._regenerate(frame)
         except (FrameError, ChatError, AdmissionError) as error:
-            await self._fail(error.code, str(error), client_key)
+            await self._fail(error.code, str(error), **about)
         except DATABASE_FAILURES as error:
             logger.warning("chat frame failed: %s", type(error).__name__)
-            await self._fail("unavailable", "the database does not answer", client_key)
+            await self._fail("unavailable", "the database does not answer", **about)
 
     async def _open(self, frame: Auth) -> None:
         """Send the history of the token's visitor; a bad token makes a new one."""
@@ -94,7 +96,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except ChatError as error:
             if error.code != "invalid_token":
                 raise
-            await self._fail(error.code, str(error), None)
+            await self._fail(error.code, str(error))
             visit = await database(visits.open_visit, self.slug)
         if self.visit is not None and visit.visitor != self.visit.visitor:
             raise ChatError("invalid_frame", "this socket has a visitor already")
@@ -119,7 +121,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _regenerate(self, frame: Regenerate) -> None:
         visit = self._visit()
-        await database(visits.regenerate_reply, visit, frame.message_id)
+        named, confirmed = frame.message_id, frame.confirmed
+        regenerate = partial(visits.regenerate_reply, visit, named, confirmed=confirmed)
+        after = await database(regenerate)
+        if after:
+            await self._tell("replaces", message_id=str(named), messages=after)
+            return
         history = await database(visits.history, visit)
         await self._tell("history", anew=True, **history)
         self._follow()
@@ -141,7 +148,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     def _watch(self) -> None:
         """Make sure that the visitor sees what waits for a person, as it is."""
-        self._look_at_cards = True
+        self._look_at_cards.set()
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch_cards())
             self._watcher.add_done_callback(_log_defect)
@@ -154,7 +161,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """
         visit, shown = self._visit(), self._cards
         while True:
-            self._look_at_cards = False
+            self._look_at_cards.clear()
             try:
                 shown = await database(cards.cards_of, visit)
             except DATABASE_FAILURES as error:
@@ -164,8 +171,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._tell("cards", items=shown)
                 self._follow()
             if any(card["status"] == "open" for card in shown):
-                await asyncio.sleep(_WATCH_SECONDS)
-            elif not self._look_at_cards:
+                with contextlib.suppress(TimeoutError):
+                    looked_for = self._look_at_cards.wait()
+                    await asyncio.wait_for(looked_for, _WATCH_SECONDS)
+            elif not self._look_at_cards.is_set():
                 return
 
     def _visit(self) -> Visit:
@@ -229,9 +238,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _tell(self, kind: str, **members: Any) -> None:
         await self.send(text_data=write_frame(kind, **members))
 
-    async def _fail(self, code: str, detail: str, client_key: str | None) -> None:
-        extra = {} if client_key is None else {"client_key": client_key}
-        await self._tell("error", code=code, detail=detail, **extra)
+    async def _fail(self, code: str, detail: str, **about: str) -> None:
+        await self._tell("error", code=code, detail=detail, **about)
 
 
 def _log_defect(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from platforms import views
-from platforms.chat.views import chat_action
+from platforms.chat.views import chat_action, chat_file
 from platforms.links.views import decide_by_link
 
 urlpatterns = [
@@ -15,4 +15,5 @@ urlpatterns = [
         chat_action,
         name="chat-action",
     ),
+    path("chat/<slug:slug>/files/<str:address>/", chat_file, name="chat-file"),
 ]

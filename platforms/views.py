@@ -66,6 +66,7 @@ def chat_page(request: HttpRequest, slug: str) -> HttpResponse:
     page = {
         "socket": f"{_prefix(request, bot)}ws/chat/{bot.slug}/",
         "storage": f"langbot-chat-{bot.public_id}",
+        "files": f"{request.path}files/",
         "maximum": limits().follow_up_characters,
         "strings": chat_strings(),
         "decides": _decides(request, bot),

@@ -34,7 +34,6 @@ from runners.ledger.batches import Ending
 from runners.models import AgentRun, PendingAction, ToolGrant
 from runners.protocol.errors import ErrorCode
 from runners.questions import lock_place, submit_answer
-from runners.runtimes.replies import said_so_far
 from runners.signals import tell_action_resolved
 from runners.wakes import wake_actions
 
@@ -190,7 +189,6 @@ def _waiting_for_nothing() -> QuerySet[AgentRun]:
 def _end_expired(run: AgentRun) -> None:
     message = "nobody decided about a tool call in time"
     ending = Ending(RunStatus.CANCELLED, ErrorCode.APPROVAL_EXPIRED, message)
-    ending.reply = said_so_far(run)
     end_and_wake(run, ending, [RunStatus.REQUIRES_ACTION])
 
 

@@ -75,7 +75,6 @@ def admit(incoming: Incoming) -> Admitted:
     if known is not None:
         return known
     answerer = _responsible(incoming)
-    _check_budget(incoming, answerer[0])
     try:
         return _admit_counted(with_stored_files(incoming), answerer)
     except IntegrityError:
@@ -85,12 +84,15 @@ def admit(incoming: Incoming) -> Admitted:
         return known
 
 
-def _check_budget(incoming: Incoming, agent: Agent | None) -> None:
-    """Raise BudgetUsedUpError; what nobody answers costs nothing."""
-    if agent is not None:
-        bot_id = incoming.bot.public_id if incoming.bot else None
-        place = incoming.workspace.pk, agent.pk, bot_id
-        check_admission(*place, incoming.actor, incoming.person)
+def _check_budget(incoming: Incoming, agent: Agent) -> None:
+    """Raise BudgetUsedUpError: no turn begins that nothing is left for.
+
+    Whoever meets a busy conversation is told of that first, or waits (AG-02); calls of
+    the turn that is begun with it are checked like all others.
+    """
+    bot_id = incoming.bot.public_id if incoming.bot else None
+    place = incoming.workspace.pk, agent.pk, bot_id
+    check_admission(*place, incoming.actor, incoming.person)
 
 
 def _says_nothing(incoming: Incoming) -> bool:
@@ -201,6 +203,7 @@ def _admit_new(
         return _follow_up(incoming, conversation, agent, binding, may_queue=may_queue)
     if incoming.steers is not None:
         raise NotSteerableError
+    _check_budget(incoming, agent)
     silence = expire_seconds(
         agent.state_policy, binding.state_policy if binding is not None else None
     )

@@ -1,7 +1,8 @@
 """Beginning again at an earlier message: a reply made anew, or other words after it.
 
 What came after that message is replaced: it leaves what models, searches and pages
-see, while the ledger keeps all of it (AG-44, LO-21).
+see, while the ledger keeps all of it (AG-44, LO-21). What people said during a turn
+that is answered anew waits for the new answer (LB-82).
 """
 
 from typing import Any
@@ -17,12 +18,14 @@ from runners.busy import is_busy, live_of
 from runners.choices import Role
 from runners.errors import AgentUnavailableError, ConversationBusyError, NoReplyError
 from runners.incoming import with_stored_files
+from runners.ledger.conversations import TranscriptQuerySet
 from runners.models import AgentRun, Conversation, EventLog, TranscriptItem
 from runners.resets import MARKER
 from runners.retries import begin_attempt
 from runners.spending import check_admission, person_behind
+from runners.steering import wait_again
 
-__all__ = ["find_item", "regenerate", "say_after"]
+__all__ = ["find_item", "messages_after", "regenerate", "say_after"]
 
 
 def find_item(conversation: Conversation, message_id: UUID) -> TranscriptItem | None:
@@ -35,9 +38,10 @@ def regenerate(item: TranscriptItem, actor: str) -> Admitted:
     """Answer a message again: `item` is what was said, or any row of its answer.
 
     The new run is the next attempt at the same event, with the agent as it is now. Its
-    context ends with that message. `actor` is the name in the audit log. Raises
-    ConversationBusyError, AgentUnavailableError, BudgetUsedUpError, and NoReplyError
-    for what no run has answered; nothing was written then.
+    context ends with that message; what joined the turn waits for it. `actor` is the
+    name in the audit log. Raises ConversationBusyError, AgentUnavailableError,
+    BudgetUsedUpError, and NoReplyError for what no run has answered; nothing was
+    written then.
     """
     with transaction.atomic():
         conversation = _lock_idle(item)
@@ -46,11 +50,23 @@ def regenerate(item: TranscriptItem, actor: str) -> Admitted:
             raise AgentUnavailableError(_("The agent is disabled."))
         place = run.workspace_id, run.agent_id, run.bot_id
         check_admission(*place, run.event.actor, person_behind(run.pk))
+        joined = [one.event for one in _joined(question) if one.event is not None]
         replaced = _replace_after(conversation, question.seq)
         attempt = begin_attempt(run)
+        wait_again(attempt, joined)
         after = {"run": str(attempt.public_id), "replaced": replaced}
         record_act(actor, "regenerated", run, after=after)
     return Admitted("started", attempt.event, conversation, attempt)
+
+
+def messages_after(item: TranscriptItem) -> int:
+    """Return how many messages of people `regenerate` would replace.
+
+    They stand after the turn of `item`. Raises NoReplyError as `regenerate` does.
+    """
+    question, _run = _answered(item.conversation, item)
+    after = _said_after(question).exclude(pk__in=_joined(question))
+    return after.filter(item_type="message").count()
 
 
 def say_after(item: TranscriptItem, incoming: Incoming) -> Admitted:
@@ -113,6 +129,17 @@ def _event_of(item: TranscriptItem) -> EventLog | None:
     if event is not None and event.runs.exists():
         return event
     return item.run.event if item.run is not None else None
+
+
+def _said_after(question: TranscriptItem) -> TranscriptQuerySet:
+    rows = TranscriptItem.objects.current().filter(role=Role.USER)
+    return rows.filter(conversation=question.conversation_id, seq__gt=question.seq)
+
+
+def _joined(question: TranscriptItem) -> TranscriptQuerySet:
+    """Select what was said during the turn that a message began."""
+    said = _said_after(question).filter(run__event=question.event)
+    return said.exclude(event=question.event).select_related("event").order_by("seq")
 
 
 def _replace_after(conversation: Conversation, seq: int) -> int:

@@ -15,7 +15,7 @@ from agents.models import Agent
 from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedQuery
 from langbot.lib.redaction import redact
-from runners.choices import QueueMode, Role
+from runners.choices import HIDDEN_THOUGHT, THOUGHT, QueueMode, Role
 from runners.errors import ConversationBusyError, NotSteerableError, QueueFullError
 from runners.ledger.steering import announce, can_be_steered
 from runners.models import (
@@ -33,7 +33,8 @@ _MODES = {
     MultitaskStrategy.ROLLBACK: QueueMode.ROLLBACK,
 }
 _FILES = ("contents", "attachments")
-_TOOL_ROWS = ("tool_call", "tool_result")  # nobody has spoken by these
+# Nobody has spoken by these.
+_SILENT_ROWS = ("tool_call", "tool_result", THOUGHT, HIDDEN_THOUGHT)
 _BLOCK_ROWS = 50  # of what was said last, in search of the same words
 
 live_of = PreparedQuery(
@@ -167,7 +168,7 @@ def _said_last(conversation: Conversation) -> list[EventLog]:
     rows = TranscriptItem.objects.current().filter(conversation=conversation)
     for row in rows.select_related("event").order_by("-seq")[:_BLOCK_ROWS]:
         is_said = row.role == Role.USER
-        if row.run_id != live.pk or not (is_said or row.item_type in _TOOL_ROWS):
+        if row.run_id != live.pk or not (is_said or row.item_type in _SILENT_ROWS):
             break
         if is_said and row.event is not None:
             found.append(row.event)

@@ -3,12 +3,11 @@
 from datetime import UTC, datetime
 
 from runners.choices import LIVE, RunStatus
+from runners.endings import end_and_wake
 from runners.hints import hint_worker
-from runners.ledger.batches import Ending, end_run
+from runners.ledger.batches import Ending
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
-from runners.runtimes.replies import said_so_far
-from runners.wakes import wake_deliveries, wake_runs
 
 NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
 
@@ -16,16 +15,11 @@ NOT_STARTED = (RunStatus.CREATED, RunStatus.QUEUED, RunStatus.REQUIRES_ACTION)
 def request_cancel(run: AgentRun, reason: str) -> bool:
     """Cancel a run; False when it has ended already.
 
-    One that no worker carries ends at once. For a running one its worker is told; it
-    keeps what was said so far, and a sweep ends the run if nobody does within 5 s.
+    One that no worker carries ends at once. For a running one its worker is told, and
+    a sweep ends it if nobody does within 5 s. Each keeps what was said so far.
     """
     ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, reason or "cancelled")
-    if run.status == RunStatus.REQUIRES_ACTION:
-        ending.reply = said_so_far(run)
-    written = end_run(run.pk, run.conversation_id, ending, NOT_STARTED)
-    if written is not None:
-        wake_runs(written.promoted)
-        wake_deliveries(written.deliveries)
+    if end_and_wake(run, ending, NOT_STARTED) is not None:
         return True
     return ask_to_stop(run, reason) or run.status in LIVE
 

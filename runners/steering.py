@@ -3,20 +3,21 @@
 A follow-up of the run's conversation waits as a QueuedMessage. A runner that can be
 steered pulls it at a boundary of its turns: the message then belongs to the running
 turn and begins none of its own. What nobody pulls is promoted at the run's end, as
-ever; nothing is dropped.
+ever; nothing is dropped. A turn that is answered anew gets again what joined it.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from langbot.lib.models import lock_rows
-from runners.choices import QueuedStatus
-from runners.ledger.finishing import tool_rows
-from runners.ledger.steering import may_reach
+from runners.choices import QueuedStatus, QueueMode
+from runners.ledger.steering import announce_waiting, may_reach
+from runners.ledger.turn_rows import calls_tools, turn_items
 from runners.ledger.turns import append_transcripts, user_item
-from runners.models import AgentRun, Conversation, QueuedMessage
+from runners.models import AgentRun, Conversation, EventLog, QueuedMessage
 
 PULLED_AT_MOST = 100  # LB-74, LB-83
 
@@ -40,9 +41,34 @@ def claim_messages(run_id: int, maximum: int) -> dict[str, Any]:
     if claimed:
         # Behind the answers of the tools that it was delivered with (AG-14).
         said = [user_item(message.event, run) for message in claimed]
-        items = [*tool_rows(run), *said]
+        before = turn_items(run, with_tools=calls_tools(run))
+        items = [*before, *said]
         append_transcripts([(conversation, item) for item in items])
     return {"messages": [message.pk for message in claimed]}
+
+
+def wait_again(run: AgentRun, said: Sequence[EventLog]) -> None:
+    """Have messages wait for the next attempt at the turn that they once joined.
+
+    It pulls them, or they are answered after it. In a transaction; the conversation's
+    row must be locked, and nothing wait in it.
+    """
+    values = {
+        "conversation_id": run.conversation_id,
+        "agent_id": run.agent_id,
+        "binding_id": run.binding_id,
+        "dry_run": run.dry_run,
+        "mode": QueueMode.ENQUEUE,
+        "status": QueuedStatus.QUEUED,
+        "meets": None,
+        "run": None,
+        "ended_at": None,
+    }
+    # Retention may have removed the row of a message that stands in the transcript.
+    waiting = [
+        QueuedMessage.objects.update_or_create(values, event=event)[0] for event in said
+    ]
+    announce_waiting(run, waiting)
 
 
 def anything_waits(conversation_id: int) -> bool:

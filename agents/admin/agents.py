@@ -126,6 +126,7 @@ class AgentAdmin(
                     "resource_models",
                     "resource_tools",
                     "resource_agents",
+                    "resource_client_tools",
                     "resource_knowledge_bases",
                     "resource_plugin_storage",
                     "resource_workspace_storage",

@@ -1,6 +1,7 @@
 """Model calls with their cost, quotas, what is spent of them, and tiers of people."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,11 +10,15 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from agents.admin.person_names import PeopleColumn
 from agents.choices import QuotaScope
 from agents.models import Agent, ModelPrice, PersonTier, Quota, QuotaWindow, UsageRecord
+from agents.resources.budgets import limits_on, percent
+from agents.resources.near_end import NEAR_END_PERCENT
 from agents.resources.tiers import change_tier
 from agents.resources.windows import (
     WindowRefusedError,
@@ -26,7 +31,7 @@ from langbot.core.conflicts import OPENED, ConflictAdmin, ConflictForm
 from langbot.lib import admin as look
 from langbot.lib.money import dollars
 from langbot.lib.periods import PeriodFilter
-from runners.admin.display import TimedList
+from runners.admin.display import TimedList, two_lines
 from runners.admin.exports import Column, Exports
 from runners.admin.filters import AgentFilter, ChoiceFilter, KindFilter
 from runners.models import AgentRun
@@ -60,11 +65,11 @@ class CostFilter(ChoiceFilter):
 
 
 @admin.register(UsageRecord)
-class UsageRecordAdmin(Exports, look.RecordAdmin, TimedList):
+class UsageRecordAdmin(Exports, PeopleColumn, look.RecordAdmin, TimedList):
     """What was called, for whom, and what it cost."""
 
     Media = look.RecordMedia
-    list_display = ["at", "called", "agent", "person", "tokens", "cost", "of_run"]
+    list_display = ["at", "called", "agent", "whom", "tokens", "cost", "of_run"]
     list_filter = [CostFilter, KindFilter, AgentFilter, PeriodFilter]
     list_filter_submit = True
     list_select_related = ["agent"]
@@ -92,15 +97,16 @@ class UsageRecordAdmin(Exports, look.RecordAdmin, TimedList):
             _("Where does it come from?"),
             {
                 "fields": [
-                    *("workspace", "agent", "person", "of_run", "invocation"),
-                    *("call", "public_id", "created_at"),
+                    *("workspace", "agent", "whom", "person", "of_run"),
+                    *("invocation", "call", "public_id", "created_at"),
                 ]
             },
         ),
     ]
-    readonly_fields = ["cost", "of_run"]
+    readonly_fields = ["whom", "cost", "of_run"]
 
     def complete(self, rows: Sequence[Any], user: Any) -> None:
+        self.name_people(rows)
         wanted = {row.run_id for row in rows if row.run_id is not None}
         runs = AgentRun.objects.filter(public_id__in=wanted)
         keys = dict(runs.values_list("public_id", "pk")) if wanted else {}
@@ -110,6 +116,10 @@ class UsageRecordAdmin(Exports, look.RecordAdmin, TimedList):
     @admin.display(description=_("model"))
     def called(self, row: UsageRecord) -> str:
         return f"{row.provider_name} · {row.model_name}"
+
+    @admin.display(description=_("whose"))
+    def whom(self, row: UsageRecord) -> str:
+        return self.shown(row)
 
     @admin.display(description=_("tokens in, out"))
     def tokens(self, row: UsageRecord) -> str:
@@ -148,7 +158,7 @@ class PriceInline(look.TabularInline):
 
 
 @admin.register(Quota)
-class QuotaAdmin(ConflictAdmin):
+class QuotaAdmin(PeopleColumn, ConflictAdmin):
     form = ConflictForm
     list_display = ["__str__", "workspace", "whom", "limit", "enabled"]
     list_filter = ["scope", "window", "enabled", "workspace"]
@@ -163,11 +173,14 @@ class QuotaAdmin(ConflictAdmin):
         (_("How much may they cost?"), {"fields": ["window", "limit_microdollars"]}),
     ]
 
+    def complete(self, rows: Sequence[Any], user: Any) -> None:
+        self.name_people(rows)
+
     @admin.display(description=_("whose"))
     def whom(self, quota: Quota) -> str:
-        if quota.agent is not None:
-            return str(quota.agent)
-        return quota.person or (quota.get_tier_display() if quota.tier else "—")
+        if quota.person:
+            return self.shown(quota)
+        return str(quota.agent or quota.get_tier_display() or "—")
 
     @admin.display(description=_("limit"))
     def limit(self, quota: Quota) -> str:
@@ -179,24 +192,27 @@ class QuotaAdmin(ConflictAdmin):
 
 
 @admin.register(QuotaWindow)
-class QuotaWindowAdmin(look.RecordAdmin):
-    """What is spent and reserved of each budget in its window."""
+class QuotaWindowAdmin(PeopleColumn, look.RecordAdmin):
+    """What is spent and reserved of each budget in its window, and what is left."""
 
     Media = look.RecordMedia
-    list_display = ["starts_at", "window", "scope", "whose", "spent", "reserved"]
+    list_display = [
+        *("starts_at", "window", "whose", "spent", "reserved", "limit", "used"),
+    ]
     list_filter = ["scope", "window", "workspace"]
     list_select_related = ["workspace"]
     search_fields = ["subject"]
     search_help_text = _("A person, such as api:user:7, or an e-mail address.")
+    person_column = "subject"
     actions = ["grant", "reset"]
-    readonly_fields = ["whose", "spent", "reserved"]
+    readonly_fields = ["whose", "spent", "reserved", "limit", "used", "named"]
     fieldsets = [
         (
             None,
             {
                 "fields": [
                     *("workspace", "scope", "whose", "window", "starts_at", "ends_at"),
-                    *("spent", "reserved", "extra_days"),
+                    *("spent", "reserved", "limit", "used", "extra_days", "named"),
                 ]
             },
         )
@@ -218,18 +234,28 @@ class QuotaWindowAdmin(look.RecordAdmin):
     def complete(self, rows: Sequence[Any], user: Any) -> None:
         keys = [int(row.subject) for row in rows if row.scope == QuotaScope.AGENT]
         names = dict(Agent.objects.filter(pk__in=keys).values_list("pk", "name"))
+        limits, now = limits_on(rows), datetime.now(UTC)
+        self.name_people([row for row in rows if row.scope == QuotaScope.USER])
         for row in rows:
             is_agent = row.scope == QuotaScope.AGENT
-            row.shown = names.get(int(row.subject)) if is_agent else row.subject
+            row.agent_name = names.get(int(row.subject), "") if is_agent else ""
+            # A changed limit does not say what held in a window that is over.
+            row.limit_now = limits.get(row.pk) if row.ends_at > now else None
 
     def has_refill_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("langbot_agents.change_quotawindow"))
 
     @admin.display(description=_("whose"))
     def whose(self, row: Any) -> str:
-        if not hasattr(row, "shown"):
+        if not hasattr(row, "limit_now"):
             self.complete([row], None)
-        return str(row.shown or row.workspace)
+        if row.scope == QuotaScope.USER:
+            return self.shown(row)
+        return two_lines(row.agent_name or row.workspace, row.get_scope_display())
+
+    @admin.display(description=_("as quotas name it"))
+    def named(self, row: QuotaWindow) -> str:
+        return row.subject or "—"
 
     @admin.display(description=_("spent"))
     def spent(self, row: QuotaWindow) -> str:
@@ -238,6 +264,22 @@ class QuotaWindowAdmin(look.RecordAdmin):
     @admin.display(description=_("reserved"))
     def reserved(self, row: QuotaWindow) -> str:
         return dollars(row.reserved_microdollars)
+
+    @admin.display(description=_("limit"))
+    def limit(self, row: Any) -> str:
+        if not hasattr(row, "limit_now"):
+            self.complete([row], None)
+        return dollars(row.limit_now)
+
+    @admin.display(description=_("used up"))
+    def used(self, row: Any) -> str:
+        if row.ends_at <= datetime.now(UTC):
+            return two_lines("—", _("ended %s") % _minute(row.ends_at))
+        until = _("begins anew %s") % _minute(row.ends_at)
+        if self.limit(row) == "—":
+            return two_lines("—", until)
+        share = percent(row.settled_microdollars, row.limit_now)
+        return two_lines(look.badge(f"{share:.1f} %", _tone(share)), until)
 
     @admin.action(description=_("Grant an extra day"), permissions=["refill"])
     def grant(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -263,6 +305,16 @@ class QuotaWindowAdmin(look.RecordAdmin):
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
+def _minute(value: datetime) -> str:
+    return f"{localtime(value):%Y-%m-%d %H:%M}"
+
+
+def _tone(share: float) -> str:
+    if share >= NEAR_END_PERCENT:
+        return look.WARN if share < 100 else look.BAD  # noqa: PLR2004  percent
+    return look.CALM
+
+
 def _people_named(text: str) -> list[str]:
     """Return what budgets call the people of this installation with an address."""
     users = get_user_model()
@@ -274,14 +326,21 @@ def _people_named(text: str) -> list[str]:
 
 
 @admin.register(PersonTier)
-class PersonTierAdmin(ConflictAdmin):
+class PersonTierAdmin(PeopleColumn, ConflictAdmin):
     form = ConflictForm
-    list_display = ["person", "workspace", "tier", "pending_tier", "pending_at"]
+    list_display = ["whom", "workspace", "tier", "pending_tier", "pending_at"]
     list_filter = ["tier", "workspace"]
     list_select_related = ["workspace"]
     search_fields = ["person"]
     autocomplete_fields = ["workspace"]
     fields = ["workspace", "person", "tier", "pending_tier", "pending_at"]
+
+    def complete(self, rows: Sequence[Any], user: Any) -> None:
+        self.name_people(rows)
+
+    @admin.display(description=_("person"), ordering="person")
+    def whom(self, row: PersonTier) -> str:
+        return self.shown(row)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         waiting = ["pending_tier", "pending_at"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -19,7 +19,7 @@ ROLES: Choices = [
     ("user", _("User")),
     ("assistant", _("Assistant")),
 ]
-MOST_MESSAGES = 200  # of one prompt
+MOST_ROWS = 200  # of one prompt, or of other rows
 
 
 class OptionalBooleanField(forms.BooleanField):
@@ -83,43 +83,56 @@ class ModelChainField(forms.MultiValueField):
         return {"primary": primary or "", "fallbacks": list(chosen)}
 
 
-class PromptWidget(forms.MultiWidget):
-    """The messages of a prompt, each with its role; an empty one adds another.
+class RowsWidget(forms.MultiWidget):
+    """Rows of several inputs each; an empty one adds another.
 
     Any number is taken back: `langbot_admin/prompt.js` adds, moves and removes them.
     """
 
-    def __init__(self) -> None:
-        role = forms.Select(choices=ROLES)
-        super().__init__([role, forms.Textarea(attrs={"spellcheck": "true"})])
+    main = 0  # the input that each row has to have
+    add: ClassVar[Any]
 
     def decompress(self, value: Any) -> list[Any]:
-        return pairs_of(value)
+        return self.rows_of(value)
+
+    def rows_of(self, value: Any) -> list[list[str]]:
+        """Return the texts of each row, as stored or as posted."""
+        raise NotImplementedError
+
+    def blank(self, *, is_first: bool) -> list[str]:
+        """Return the texts of a row that nobody has filled in."""
+        return [""] * len(self.widgets)
+
+    def row(
+        self, name: str, number: int, row: list[str], given: Any, renderer: Any
+    ) -> SafeString:
+        """Return the inputs of one row."""
+        raise NotImplementedError
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[list[str]]:
-        posted = (f"{name}_{number}" for number in range(MOST_MESSAGES))
-        present = takewhile(lambda one: f"{one}_1" in data, posted)
+        posted = (f"{name}_{number}" for number in range(MOST_ROWS))
+        present = takewhile(lambda one: f"{one}_{self.main}" in data, posted)
+        parts = list(enumerate(self.blank(is_first=True)))
         return [
-            [data.get(f"{one}_0", "system"), data.get(f"{one}_1", "")]
-            for one in present
+            [data.get(f"{one}_{part}", text) for part, text in parts] for one in present
         ]
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return f"{name}_0_1" not in data
+        return f"{name}_0_{self.main}" not in data
 
     def id_for_label(self, id_: str, index: str | None = None) -> str:
-        return f"{id_}_0_1" if id_ else id_
+        return f"{id_}_0_{self.main}" if id_ else id_
 
     def render(
         self, name: str, value: Any, attrs: Any = None, renderer: Any = None
     ) -> SafeString:
         given = {**self.attrs, **(attrs or {})}
-        rows = [*pairs_of(value), ["system" if not value else "user", ""]]
-        messages = format_html_join(
+        rows = [*self.rows_of(value), self.blank(is_first=not value)]
+        shown = format_html_join(
             "",
             "{}",
             (
-                (self._message(f"{name}_{number}", number, row, given, renderer),)
+                (self.row(f"{name}_{number}", number, row, given, renderer),)
                 for number, row in enumerate(rows)
             ),
         )
@@ -127,15 +140,32 @@ class PromptWidget(forms.MultiWidget):
             '<div class="lb-prompt" data-lb-prompt="{}" data-lb-add="{}"'
             ' data-lb-up="{}" data-lb-down="{}" data-lb-remove="{}"{}>{}</div>',
             name,
-            _("Add a message"),
+            self.add,
             _("Move up"),
             _("Move down"),
             _("Remove"),
             _flat(given, "data-show-field", "data-show-operator", "data-show-value"),
-            messages,
+            shown,
         )
 
-    def _message(
+
+class PromptWidget(RowsWidget):
+    """The messages of a prompt, each with its role."""
+
+    main = 1
+    add = _("Add a message")
+
+    def __init__(self) -> None:
+        role = forms.Select(choices=ROLES)
+        super().__init__([role, forms.Textarea(attrs={"spellcheck": "true"})])
+
+    def rows_of(self, value: Any) -> list[list[str]]:
+        return pairs_of(value)
+
+    def blank(self, *, is_first: bool) -> list[str]:
+        return ["system" if is_first else "user", ""]
+
+    def row(
         self, name: str, number: int, row: list[str], given: Any, renderer: Any
     ) -> SafeString:
         base = f"{given['id']}_{number}" if given.get("id") else name

@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 
 from agents.choices import QuotaScope, Tier, UsageWindow
 from agents.resources.quotas import MULTIPLIERS, Place, Quota, QuotaWindow, window_of
-from agents.resources.tiers import tier_of
+from agents.resources.tiers import tier_of, tiers_of
 from agents.resources.usage import UsageRecord
 from langbot.lib.conf import limits
 
@@ -125,6 +125,27 @@ def limits_of(spender: Spender, moment: datetime | None = None) -> list[Limit]:
     return found
 
 
+def limits_on(windows: Sequence[QuotaWindow]) -> dict[int, int]:
+    """Return {key of a window: its limit as it is now}; two queries for all of them.
+
+    Windows without a limit are left out.
+    """
+    places = {window.workspace_id for window in windows}
+    subjects = {window.subject for window in windows}
+    agents = {int(one.subject) for one in windows if one.scope == QuotaScope.AGENT}
+    wanted = Q(agent=None, person__in=["", *subjects]) | Q(agent__in=agents)
+    rows = list(Quota.objects.filter(wanted, workspace__in=places, enabled=True))
+    tiers = tiers_of(places, subjects) if rows else {}
+    found = {}
+    for window in windows:
+        tier = tiers.get((window.workspace_id, window.subject), Tier.FREE.value)
+        mine = [row for row in rows if _holds(row, window)]
+        found[window.pk] = _amount(
+            _candidates(mine, window.scope, window.window, tier), tier
+        )
+    return {key: amount for key, amount in found.items() if amount}
+
+
 def windows_of(workspace_id: int, holding: Sequence[Limit]) -> QuerySet[QuotaWindow]:
     """Return the windows that exist for some limits of one workspace."""
     places = [
@@ -197,6 +218,13 @@ def _concerns(spender: Spender) -> Q:
         wanted |= Q(scope=QuotaScope.USER, person__in=["", spender.person])
         wanted |= Q(scope=QuotaScope.TIER)
     return wanted & Q(workspace_id=spender.workspace_id)
+
+
+def _holds(quota: Quota, window: QuotaWindow) -> bool:
+    """Whether a row is about whom a window is about."""
+    whose = str(quota.agent_id or quota.person)
+    is_here = quota.workspace_id == window.workspace_id
+    return is_here and whose in {"", window.subject}
 
 
 def _subjects(spender: Spender) -> Iterable[tuple[str, str]]:

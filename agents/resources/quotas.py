@@ -36,6 +36,11 @@ def window_of(window: str, moment: datetime) -> tuple[datetime, datetime]:
     return monday, monday + timedelta(days=7)
 
 
+def id_of(person: str) -> str:
+    """Return a person's id alone: that of where they speak tells people nothing."""
+    return person.partition(":")[2] or person
+
+
 class Quota(PublicModel):
     """How much a workspace, an agent or each person may spend in a day or a week.
 
@@ -161,7 +166,8 @@ class QuotaWindow(models.Model):
         indexes = [models.Index(fields=["ends_at"], name="langbot_quota_window_ended")]
 
     def __str__(self) -> str:
-        return f"{self.subject or self.workspace} {self.starts_at:%Y-%m-%d}"
+        whose = id_of(self.subject) or self.workspace
+        return f"{whose} {self.starts_at:%Y-%m-%d}"
 
     @property
     def place(self) -> Place:
@@ -204,7 +210,7 @@ class PersonTier(PublicModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.person} · {self.get_tier_display()}"
+        return f"{id_of(self.person)} · {self.get_tier_display()}"
 
 
 __all__ = ["MULTIPLIERS", "PersonTier", "Place", "Quota", "QuotaWindow", "window_of"]

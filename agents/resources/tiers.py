@@ -4,6 +4,7 @@ Asking for the tier that one has cancels what waits; at most one change waits (A
 The top tier is staff's to give and to take (AG-118).
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from django.db import transaction
@@ -26,6 +27,15 @@ def tier_of(workspace_id: int, person: str) -> str:
     rows = PersonTier.objects.filter(workspace_id=workspace_id, person=person)
     found = rows.first()
     return Tier.FREE.value if found is None else tier_at(found, datetime.now(UTC))
+
+
+def tiers_of(
+    workspaces: Collection[int], people: Collection[str]
+) -> dict[tuple[int, str], str]:
+    """Return {(workspace, person): tier now}; who has none is left out."""
+    rows = PersonTier.objects.filter(workspace__in=workspaces, person__in=people)
+    now = datetime.now(UTC)
+    return {(row.workspace_id, row.person): tier_at(row, now) for row in rows}
 
 
 def tier_at(row: PersonTier, moment: datetime) -> str:
@@ -92,4 +102,5 @@ __all__ = [
     "change_tier",
     "tier_at",
     "tier_of",
+    "tiers_of",
 ]

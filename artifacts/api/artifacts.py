@@ -151,7 +151,7 @@ class ArtifactViewSet(
     @action(detail=True)
     def content(self, request: Request, id: UUID) -> HttpResponseBase:
         """The bytes, or a `Range` of them."""
-        return content_response(request, self.get_object())
+        return content_response(request._request, self.get_object())
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)

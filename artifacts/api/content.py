@@ -7,20 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 from typing import BinaryIO
 
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
-from rest_framework.request import Request
 
-from artifacts.encoding import UNKNOWN_TYPE
+from artifacts.encoding import SHOWN_TYPES, UNKNOWN_TYPE
 from artifacts.models import Artifact
 from artifacts.store import ArtifactMissingError, open_artifact
 from langbot.problems import Problem
 
 _CHUNK_BYTES = 64 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
-# Shown in place: formats that no browser runs anything of.
-_SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 # Named as what they are, to be saved; HTML, SVG, XML and scripts are bytes to us.
 _NAMED = frozenset(
     {
@@ -43,7 +45,7 @@ _HEADERS = {
 }
 
 
-def content_response(request: Request, artifact: Artifact) -> HttpResponseBase:
+def content_response(request: HttpRequest, artifact: Artifact) -> HttpResponseBase:
     """Answer with 200, 206 or 304; raises a 409, 410 or 416 problem."""
     tag = f'"{artifact.sha256}"'
     if tag in _tags(request.headers.get("If-None-Match", "")):
@@ -64,10 +66,10 @@ def content_response(request: Request, artifact: Artifact) -> HttpResponseBase:
 def _kind(artifact: Artifact) -> dict[str, str]:
     """Return what a browser is told that the bytes are, and what to do with them."""
     kind = artifact.mime_type
-    is_named = kind in _SHOWN | _NAMED or kind.startswith(_NAMED_KINDS)
+    is_named = kind in SHOWN_TYPES | _NAMED or kind.startswith(_NAMED_KINDS)
     name = artifact.name or str(artifact.public_id)
     disposition = content_disposition_header(
-        as_attachment=kind not in _SHOWN, filename=name
+        as_attachment=kind not in SHOWN_TYPES, filename=name
     )
     return {
         "Content-Type": kind if is_named else UNKNOWN_TYPE,
@@ -76,14 +78,14 @@ def _kind(artifact: Artifact) -> dict[str, str]:
 
 
 def _body(
-    request: Request, artifact: Artifact, start: int, end: int
+    request: HttpRequest, artifact: Artifact, start: int, end: int
 ) -> HttpResponse | StreamingHttpResponse:
     file = _open(artifact)
     if request.method == "HEAD":
         file.close()
         return HttpResponse()
     file.seek(start)
-    if isinstance(request._request, ASGIRequest):
+    if isinstance(request, ASGIRequest):
         return StreamingHttpResponse(_chunks_async(file, end - start))
     return StreamingHttpResponse(_chunks(file, end - start))
 
@@ -120,7 +122,7 @@ async def _chunks_async(file: BinaryIO, left: int) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _wanted(request: Request, size: int, tag: str) -> tuple[int, int]:
+def _wanted(request: HttpRequest, size: int, tag: str) -> tuple[int, int]:
     """Return the part that was asked for; everything for what we do not know.
 
     Several ranges at once are answered whole, as RFC 9110 allows.

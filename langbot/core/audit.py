@@ -38,10 +38,20 @@ def record_act(
     )
 
 
-def record_host_act(actor: str, action: str, after: Mapping[str, Any]) -> AuditLog:
-    """Write one entry about the installation itself, not about one row."""
+def record_host_act(
+    actor: str,
+    action: str,
+    after: Mapping[str, Any],
+    workspace: Workspace | None = None,
+) -> AuditLog:
+    """Write one entry about no row: about the installation itself, or a workspace."""
     return _write(
-        actor, action, object_type="host", object_id="", after=redact_secrets(after)
+        actor,
+        action,
+        workspace=workspace,
+        object_type="host",
+        object_id="",
+        after=redact_secrets(after),
     )
 
 

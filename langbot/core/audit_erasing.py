@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from langbot.core.audit_chain import REWRITTEN, digest_of
 from langbot.core.authors import Author
-from langbot.core.models import AuditLog
+from langbot.core.models import AuditLog, Workspace
 from langbot.lib.ids import UUID_TEXT
 from langbot.lib.models import lock_rows
 
@@ -39,6 +40,10 @@ class Traces:
     def with_objects(self, more: frozenset[str]) -> "Traces":
         """Return the same with more ids of rows."""
         return replace(self, objects=self.objects | more)
+
+    def without_words(self) -> "Traces":
+        """Return the same without the words: only rows of the person are known."""
+        return replace(self, words=frozenset(), whole=frozenset())
 
     def in_text(self, text: str) -> str:
         """Return the text with the pseudonym in place of each word."""
@@ -66,23 +71,34 @@ class Traces:
         return value
 
 
-def erase_from_audit(traces: Traces, author: Author) -> int:
-    """Rewrite every entry that tells of the person; returns how many.
+def erase_from_audit(
+    traces: Traces, author: Author, workspace: Workspace | None = None
+) -> Iterator[int]:
+    """Rewrite every entry that tells of the person; yields how many, some at once.
 
-    Entries about rows that are gone keep nothing of what these said. Idempotent.
+    Entries about rows that are gone keep nothing of what these said. Idempotent. With
+    a workspace no others are touched.
     """
-    told = [row.pk for row in entries_about(traces)]
-    return sum(
-        _rewrite(told[start : start + _TOGETHER], traces, author)
-        for start in range(0, len(told), _TOGETHER)
-    )
+    told = [row.pk for row in entries_about(traces, workspace)]
+    for start in range(0, len(told), _TOGETHER):
+        yield _rewrite(told[start : start + _TOGETHER], traces, author)
 
 
-def entries_about(traces: Traces) -> Iterator[AuditLog]:
-    """Yield the entries that tell of the person, oldest first."""
-    for row in AuditLog.objects.order_by("pk").iterator(_TOGETHER):
+def entries_about(
+    traces: Traces, workspace: Workspace | None = None
+) -> Iterator[AuditLog]:
+    """Yield the entries (of a workspace) that tell of the person, oldest first."""
+    rows = AuditLog.objects.filter(_here(workspace)).order_by("pk")
+    for row in rows.iterator(_TOGETHER):
         if row.action != REWRITTEN and _changes(row, traces):
             yield row
+
+
+def _here(workspace: Workspace | None) -> Q:
+    if workspace is None:
+        return Q()
+    itself = {"object_type": "langbot_core.workspace"}
+    return Q(workspace=workspace) | Q(object_id=str(workspace.public_id), **itself)
 
 
 def _changes(row: AuditLog, traces: Traces) -> dict[str, Any]:

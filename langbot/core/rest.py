@@ -25,6 +25,7 @@ from rest_framework.viewsets import GenericViewSet
 from langbot.core import idempotency
 from langbot.core.access import workspace_of
 from langbot.core.authentication import HasScope, TokenAuthentication
+from langbot.core.guards import HasRight
 from langbot.core.models import Workspace
 from langbot.core.pagination import CursorPage
 from langbot.core.parsing import (
@@ -35,7 +36,6 @@ from langbot.core.parsing import (
     check_storable,
     read_body,
 )
-from langbot.core.permissions import HasRight
 from langbot.core.throttling import SCOPE, CallThrottle
 from langbot.lib.models import lock_rows
 from langbot.lib.rows import shown

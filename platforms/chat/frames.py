@@ -6,6 +6,8 @@ a run); without one, its first frame makes it a new visitor. Server frames:
     auth_ok           {"token"}
     history           {"items", "waiting", "running", "anew"?}; with `anew` messages
                       that are not among the items were replaced
+    replaces          {"message_id", "messages"}: how many messages would go with an
+                      answer made anew, which needs `confirmed`
     accepted          the answer shape of the contract, and "client_key"
     turn              {"run_id", "client_key"}: from here on this run is streamed
     agent_event       {"run_id", "seq", "event_type", "data", "created_at"}
@@ -15,7 +17,8 @@ a run); without one, its first frame makes it a new visitor. Server frames:
     stopped           {"stopped"}: whether there was a run to stop
     cards             {"items"}: what waits or waited for a person, as it is now
     heartbeat         {}: every 15 s while a run is followed
-    error             {"code", "detail", "client_key"?}: the socket stays open
+    error             {"code", "detail", "client_key"?, "action_id"?}: the socket stays
+                      open; named is the message or the answer that was refused
 """
 
 import json
@@ -59,6 +62,7 @@ class Regenerate(BaseModel):
 
     type: Literal["regenerate"]
     message_id: UUID
+    confirmed: bool = False
 
 
 class Withdraw(BaseModel):

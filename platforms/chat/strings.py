@@ -28,6 +28,14 @@ def chat_strings() -> dict[str, Any]:
         "incomplete": _("Stopped"),
         "unfinished": _("Not finished"),
         "again": _("Answer again"),
+        "again_replaces": _(
+            "What was said after this answer goes with it. Messages of yours that go: "
+            "%(count)s."
+        ),
+        "keep": _("Keep everything"),
+        "files": _("Files"),
+        "file": _("File"),
+        "file_gone": _("not available"),
         "conversation_busy": _("Please wait for the answer, or stop it."),
         "ignored": _("Nobody is set up to answer here."),
         "reasoning": _("Reasoning"),
@@ -38,6 +46,7 @@ def chat_strings() -> dict[str, Any]:
         "waits_for_approval": _("Waiting for somebody who may approve it."),
         "send_answer": _("Send the answer"),
         "dismiss": _("Do not answer"),
+        "choose": _("Choose at least one."),
         "approve": _("Approve"),
         "reject": _("Reject"),
         "reason": _("Reason (optional)"),

@@ -1,6 +1,6 @@
-"""Approvals on the chat page, for signed-in people who may decide.
+"""What the chat page does over HTTP: files, and approvals by signed-in people.
 
-Over HTTP and not over the chat's socket: a session counts only together with the CSRF
+Approvals do not go over the chat's socket: a session counts only together with the CSRF
 token of a page of ours.
 """
 
@@ -9,14 +9,16 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
+from artifacts.api.content import content_response
 from langbot.core.authors import Author
 from langbot.problems import Problem, problem_page
 from platforms.chat.cards import CHAT, approvals_of, details_of, may_decide
+from platforms.chat.visits import ChatError, file_of
 from platforms.models import Bot
 from runners.action_forms import refusal_text
 from runners.actions import (
@@ -30,6 +32,18 @@ from runners.actions import (
 from runners.models import PendingAction
 
 _DECISIONS = ("approve", "reject")
+
+
+@require_safe
+def chat_file(request: HttpRequest, slug: str, address: str) -> HttpResponseBase:
+    """Give the bytes of a file to the visitor who was given this address."""
+    try:
+        return content_response(request, file_of(slug, address))
+    except ChatError:
+        text = _("There is no such file here, or its address is too old.")
+        return problem_page(Problem(HTTPStatus.NOT_FOUND, "not_found", text))
+    except Problem as problem:
+        return problem_page(problem)
 
 
 @never_cache

@@ -10,15 +10,18 @@ from django.utils.translation import gettext as _
 
 from agents.choices import SessionScope
 from agents.models import Agent
+from artifacts.models import Artifact
+from artifacts.store import unexpired
 from langbot.lib.ids import uuid7
 from langbot.lib.markdown import markdown_html
 from platforms import throttle
 from platforms.adapters.base import PlatformEvent
+from platforms.chat.files import read_address, shown_files
 from platforms.intake import incoming, receive
 from platforms.models import Bot
 from runners.admission import conversation_key
 from runners.answers import answer_for, find_message, full_text
-from runners.branches import regenerate
+from runners.branches import messages_after, regenerate
 from runners.choices import (
     LIVE,
     THOUGHT,
@@ -141,16 +144,21 @@ def say(visit: Visit, text: str, client_key: str) -> dict[str, Any]:
     return answer_for(receive(bot, event))
 
 
-def regenerate_reply(visit: Visit, message_id: UUID) -> None:
+def regenerate_reply(visit: Visit, message_id: UUID, *, confirmed: bool) -> int:
     """Answer one of the visitor's messages again; what came after it is replaced.
 
-    Raises ChatError or AdmissionError.
+    Where later messages would go, nothing is done without a confirmation: returns how
+    many they are, else 0. Raises ChatError or AdmissionError.
     """
     check_rate(visit)
-    found = _transcript(visit).filter(public_id=message_id).first()
+    rows = _transcript(visit).select_related("conversation")
+    found = rows.filter(public_id=message_id).first()
     if found is None:
         raise ChatError("not_found", "there is no such message")
-    regenerate(found, visit.place)
+    after = 0 if confirmed else messages_after(found)
+    if not after:
+        regenerate(found, visit.place)
+    return after
 
 
 def history(visit: Visit) -> dict[str, Any]:
@@ -158,7 +166,7 @@ def history(visit: Visit) -> dict[str, Any]:
     run = _live_run(visit)
     newest = _transcript(visit).order_by("-pk")[:HISTORY_ITEMS]
     return {
-        "items": [_item(visit, row) for row in reversed(newest)],
+        "items": _items(visit, [*reversed(newest)]),
         "waiting": _waiting(visit),
         "running": str(run.public_id) if run else None,
     }
@@ -190,13 +198,28 @@ def is_live(run_key: int) -> bool:
 def ended_turn(visit: Visit, turn: Turn) -> dict[str, Any]:
     """Return what an ended run left in the transcript, and what waits now."""
     rows = _transcript(visit).filter(run_id=turn.key).order_by("pk")
-    items = [_item(visit, row) for row in rows]
+    items = _items(visit, [*rows])
     return {
         "run_id": str(turn.run_id),
         "items": items,
         "waiting": _waiting(visit),
         "forgotten": not items and _is_forgotten(turn),
     }
+
+
+def file_of(slug: str, address: str) -> Artifact:
+    """Return the file of an address that a visitor was given; raises ChatError.
+
+    It is still one of the visitor's own conversations here.
+    """
+    named, bot = read_address(address), find_bot(slug)
+    if named is not None and bot is not None and named.bot == bot.public_id:
+        places = conversations(Visit(bot, named.visitor)).values("public_id")
+        rows = unexpired().filter(workspace=bot.workspace_id, public_id=named.file)
+        found = rows.filter(conversation_id_ref__in=places).first()
+        if found is not None:
+            return found
+    raise ChatError("not_found", "there is no such file")
 
 
 def withdraw(visit: Visit, message_id: UUID) -> dict[str, Any]:
@@ -316,6 +339,11 @@ def _waiting(visit: Visit) -> list[dict[str, Any]]:
     ]
     # What somebody else said stands in the transcript once it is taken.
     return [item for item in items if item["client_key"] or not item["taken"]]
+
+
+def _items(visit: Visit, rows: list[TranscriptItem]) -> list[dict[str, Any]]:
+    files = shown_files(visit, rows)
+    return [_item(visit, row) | {"files": files[row.pk]} for row in rows]
 
 
 def _item(visit: Visit, row: TranscriptItem) -> dict[str, Any]:

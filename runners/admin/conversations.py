@@ -14,7 +14,7 @@ from langbot.lib.markdown import markdown_html
 from langbot.lib.periods import PeriodFilter
 from runners.admin.display import TimedList, run_badge
 from runners.admin.filters import BotFilter, KindFilter
-from runners.admin.people import ErasingPeople
+from runners.admin.person_pages import PersonPages
 from runners.admin.regenerating import (
     RegeneratingAdmin,
     can_be_regenerated,
@@ -32,7 +32,7 @@ _WAITING = 50
 
 @admin.register(Conversation)
 class ConversationAdmin(
-    RegeneratingAdmin, ErasingPeople, IdSearch, look.RecordAdmin, TimedList
+    RegeneratingAdmin, PersonPages, IdSearch, look.RecordAdmin, TimedList
 ):
     Media = look.RecordMedia
     list_display = ["__str__", "kind", "workspace", "actor_id", "updated_at"]

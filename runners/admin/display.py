@@ -126,6 +126,13 @@ def link_to(row: Model | None, text: Any = None) -> str:
     return format_html('<a class="lb-record" href="{}">{}</a>', page_of(row), shown)
 
 
+def two_lines(first: Any, second: Any) -> str:
+    """Return a value with what explains it below."""
+    return format_html(
+        '<span>{} <span class="lb-muted lb-below">{}</span></span>', first, second
+    )
+
+
 __all__ = [
     "DELIVERY_TONES",
     "RUN_TONES",
@@ -140,5 +147,6 @@ __all__ = [
     "page_of",
     "run_badge",
     "seconds_between",
+    "two_lines",
     "with_bots",
 ]

@@ -5,7 +5,7 @@ import csv
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from langbot.core.access import author_of
 from langbot.core.audit import record_host_act
 
+T = TypeVar("T")
 PAGE = 500  # rows read at once
 # A spreadsheet takes cells that begin so for formulas, and would run them.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -73,21 +74,24 @@ def streamed(
     """Answer with rows as a file to be saved, newest first."""
     write = csv_parts if form == "csv" else json_parts
     kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
-    response = StreamingHttpResponse(
-        _in_pages(rows, lambda pages: write(pages, columns)), content_type=kind
-    )
+    parts = write(pages_of(rows), columns)
+    return attachment(parts, kind, str(rows.model._meta.model_name), form)
+
+
+def attachment(
+    parts: Iterator[Any], kind: str, name: str, suffix: str
+) -> StreamingHttpResponse:
+    """Answer with a file to be saved, sent as its parts are made."""
+    response = StreamingHttpResponse(without_blocking(parts), content_type=kind)
     stamp = f"{localtime(now()):%Y%m%d-%H%M%S}"
-    name = f"{rows.model._meta.model_name}-{stamp}.{form}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    file = f"{name}-{stamp}.{suffix}"
+    response["Content-Disposition"] = f'attachment; filename="{file}"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-async def _in_pages(
-    rows: QuerySet[Any], write: Callable[[Iterator[list[Any]]], Iterator[str]]
-) -> AsyncIterator[str]:
-    """Yield what `write` makes of the pages, without blocking the event loop."""
-    parts = write(pages_of(rows))
+async def without_blocking(parts: Iterator[T]) -> AsyncIterator[T]:
+    """Yield the parts, each made on the request's thread, off the event loop."""
     following = sync_to_async(lambda: next(parts, None))
     while (part := await following()) is not None:
         yield part
@@ -147,4 +151,12 @@ def _cell(value: Any) -> str:
     return f"'{text}" if text.startswith(_FORMULA) and not is_number else text
 
 
-__all__ = ["Column", "Exports", "csv_parts", "json_parts", "pages_of", "streamed"]
+__all__ = [
+    "Column",
+    "Exports",
+    "attachment",
+    "csv_parts",
+    "json_parts",
+    "pages_of",
+    "streamed",
+]

@@ -35,7 +35,7 @@ class ErasingPeople(look.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Conversation]
     ) -> HttpResponse | None:
         """Show who it is and ask; then erase each everywhere at their bot."""
-        people = people_of(queryset)
+        people = people_of(queryset, within=is_bounded(request))
         if len(people) > MOST:
             many = _("These are too many people at once.")
             self.message_user(request, many, messages.ERROR)
@@ -72,7 +72,14 @@ class ErasingPeople(look.ModelAdmin):
         return TemplateResponse(request, "admin/langbot_runners/erase.html", context)
 
 
-def people_of(conversations: QuerySet[Conversation]) -> list[Person]:
+def is_bounded(request: HttpRequest) -> bool:
+    """Whether what the person does stays within workspaces."""
+    return not getattr(request.user, "is_superuser", False)
+
+
+def people_of(
+    conversations: QuerySet[Conversation], *, within: bool = False
+) -> list[Person]:
     """Return who spoke in the conversations, each once at their bot and workspace."""
     places = {place.pk: place for place in conversations.select_related("workspace")}
     here = conversations.order_by().values("pk")
@@ -80,11 +87,11 @@ def people_of(conversations: QuerySet[Conversation]) -> list[Person]:
     spoke = said.order_by().values_list("conversation", "actor_id").distinct()
     named = {*spoke, *((place.pk, place.actor_id) for place in places.values())}
     people = [
-        Person(actor, places[key].workspace, places[key].bot_id)
+        Person(actor, places[key].workspace, places[key].bot_id, within=within)
         for key, actor in sorted(named)
         if actor
     ]
     return list(dict.fromkeys(people))
 
 
-__all__ = ["ErasingPeople", "people_of"]
+__all__ = ["ErasingPeople", "is_bounded", "people_of"]

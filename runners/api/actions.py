@@ -106,7 +106,7 @@ class ActionFilters(serializers.Serializer[Any]):
 class ActionViewSet(
     mixins.RetrieveModelMixin, mixins.ListModelMixin, WorkspaceViewSet[PendingAction]
 ):
-    """What waits for a person, and what was decided; newest first."""
+    """The inbox: what waits for a person, and what was decided; newest first."""
 
     queryset = PendingAction.objects.select_related(
         "run", "conversation", "agent"

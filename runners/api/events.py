@@ -4,12 +4,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from langbot.core.permissions import RAW_PAYLOAD, GuardedFields
+from langbot.core.guards import GuardedFields
+from langbot.core.permissions import RAW_PAYLOAD
 from langbot.core.rest import ObjectField, StrictSerializer, validate
 from langbot.lib.conf import limits
 from langbot.lib.periods import within
@@ -17,8 +18,9 @@ from langbot.lib.prepared import is_word
 from runners.api.answering import ANSWERS, AnsweringViewSet
 from runners.api.intake import event_from
 from runners.api.references import BotReference
-from runners.choices import EventOutcome
-from runners.models import AgentRun, EventLog
+from runners.choices import EventOutcome, QueuedStatus
+from runners.ledger.steering import steering_of
+from runners.models import AgentRun, EventLog, QueuedMessage
 
 ATTACHMENTS = 20  # AG-05
 _EVENT_TYPE = r"\A[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\Z"
@@ -60,6 +62,16 @@ class NewEventSerializer(StrictSerializer):
     metadata = ObjectField(required=False, maximum_bytes=16 * 1024)
 
 
+class SteeringSerializer(serializers.Serializer[Any]):
+    """A message that a run took up while it worked, or was to."""
+
+    status = serializers.ChoiceField(choices=QueuedStatus.choices)
+    trigger_behavior = serializers.CharField(allow_null=True)
+    claimed_by_run_id = serializers.UUIDField(allow_null=True)
+    claimed_runner_id = serializers.CharField(allow_null=True)
+    claimed_at = serializers.DateTimeField(allow_null=True)
+
+
 class EventSerializer(GuardedFields, serializers.ModelSerializer[EventLog]):
     guarded = dict.fromkeys(["data", "delivery", "metadata"], RAW_PAYLOAD)
 
@@ -69,6 +81,7 @@ class EventSerializer(GuardedFields, serializers.ModelSerializer[EventLog]):
         source="conversation.public_id", allow_null=True, default=None
     )
     runs = serializers.SerializerMethodField()
+    steering = serializers.SerializerMethodField()
 
     class Meta:
         model = EventLog
@@ -90,11 +103,18 @@ class EventSerializer(GuardedFields, serializers.ModelSerializer[EventLog]):
             "outcome",
             "outcome_reason",
             "runs",
+            "steering",
             "created_at",
         ]
 
     def get_runs(self, event: EventLog) -> list[str]:
         return [str(run.public_id) for run in event.runs.all()]
+
+    @extend_schema_field(SteeringSerializer(allow_null=True))
+    def get_steering(self, event: EventLog) -> dict[str, Any] | None:
+        """Return what became of a message that met a run at work (LB-85)."""
+        message: QueuedMessage | None = getattr(event, "queued_message", None)
+        return steering_of(message) if message is not None else None
 
 
 class EventFilters(serializers.Serializer[Any]):
@@ -114,8 +134,14 @@ class EventViewSet(
 ):
     """Events as they were accepted, redacted."""
 
-    queryset = EventLog.objects.select_related("conversation").prefetch_related(
-        Prefetch("runs", AgentRun.objects.only("public_id", "event_id").order_by("pk"))
+    queryset = (
+        EventLog.objects.select_related("conversation", "queued_message__run")
+        .defer("queued_message__run__snapshot", "queued_message__run__metadata")
+        .prefetch_related(
+            Prefetch(
+                "runs", AgentRun.objects.only("public_id", "event_id").order_by("pk")
+            )
+        )
     )
     serializer_class = EventSerializer
     filter_serializer = EventFilters

@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from agents.api.references import AgentReference
 from langbot.core.access import author_of
-from langbot.core.permissions import COST, VIEW_ACTIONS, GuardedFields
+from langbot.core.guards import GuardedFields
+from langbot.core.permissions import COST, VIEW_ACTIONS
 from langbot.core.rest import ObjectField, StrictModelSerializer, StrictSerializer
 from langbot.lib.conf import limits
 from langbot.lib.redaction import redact

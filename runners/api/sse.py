@@ -1,7 +1,10 @@
 """A run's events as `text/event-stream`."""
 
+import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import connection
@@ -11,8 +14,11 @@ from rest_framework.request import Request
 
 from langbot.core.pagination import read_integer
 from langbot.problems import invalid
+from runners.choices import EventType
 from runners.live import follow_batches
 from runners.live_hub import LiveEvent
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "text/event-stream"
 MAXIMUM_SEQ = 2**31 - 1  # the column's
@@ -49,7 +55,7 @@ def stream_batches(
     """Answer with the known events at once, then with others as they come."""
     release_connection()
     opening = _OPENING + "".join(map(_frame, known))
-    chunks = _chunks(opening, batches)
+    chunks = _chunks(opening, batches, *known)
     response = StreamingHttpResponse(chunks, content_type=MEDIA_TYPE)
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
@@ -67,13 +73,31 @@ def release_connection() -> None:
 
 
 async def _chunks(
-    opening: str, batches: AsyncGenerator[list[LiveEvent], None]
+    opening: str, batches: AsyncGenerator[list[LiveEvent], None], *known: LiveEvent
 ) -> AsyncIterator[bytes]:
     # Django asks for the character set of each part that is a text.
     yield opening.encode()
-    async with aclosing(batches):
-        async for batch in batches:
-            yield ("".join(map(_frame, batch)) or _COMMENT).encode()
+    last = known[-1] if known else None
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                last = batch[-1] if batch else last
+                yield ("".join(map(_frame, batch)) or _COMMENT).encode()
+    except Exception:  # the answer has begun: all that can be done is to say so
+        logger.exception("a stream broke off")
+        yield _broken(last).encode()
+
+
+def _broken(last: LiveEvent | None) -> str:
+    """Return what ends a stream that cannot go on (AG-53).
+
+    It has no id: who comes back resumes after the last event of the ledger.
+    """
+    known = last.document if last is not None else {"run_id": None, "seq": 0}
+    said = {"code": "stream_error", "detail": "the stream broke off; follow it again"}
+    now = datetime.now(UTC).isoformat()
+    document = {**known, "type": EventType.WARNING, "data": said, "created_at": now}
+    return f"event: {EventType.WARNING}\ndata: {json.dumps(document)}\n\n"
 
 
 def _frame(event: LiveEvent) -> str:

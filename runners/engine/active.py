@@ -24,7 +24,7 @@ from runners.gateway.run_streams import NO_DELTA, delta_of
 from runners.host_api.waiting import WaitClock
 from runners.ledger.batches import Batch
 from runners.ledger.fence import NewEvent
-from runners.ledger.pausing import CALLS, EARLIER, SECONDS_LEFT, Pause
+from runners.ledger.pausing import EARLIER, SECONDS_LEFT, Pause
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import FrameError, Response, parse_frame
 from runners.protocol.frames import Request as HostCall
@@ -223,7 +223,6 @@ class ActiveRun:
                 **snapshot,
                 SECONDS_LEFT: self.clock.unmoved_seconds(),
                 EARLIER: [*snapshot.get(EARLIER, ()), invocation],
-                CALLS: self.effects.calls,
             }
         )
 

@@ -28,7 +28,7 @@ from runners.ledger.claims import (
 from runners.ledger.positions import RunOutput, run_outputs
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
-from runners.runtimes.replies import UNREADABLE, said_so_far
+from runners.runtimes.replies import UNREADABLE
 
 if TYPE_CHECKING:
     from runners.engine.engine import Engine
@@ -239,6 +239,5 @@ def finish_stuck_cancels() -> int:
     ended = 0
     for run in late.order_by("cancel_requested_at"):  # as their index has them
         ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, "cancelled")
-        ending.reply = said_so_far(run)
         ended += end_and_wake(run, ending) is not None
     return ended

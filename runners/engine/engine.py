@@ -237,6 +237,7 @@ class Engine:
         """Stop the run's task in the plugin; needed when the host ended it."""
         place = run.tenure.place
         message = NodeMessage(Kind.CANCEL, place.connection_id, run.facts.public_id)
+        message.number = run.tenure.invocation
         self.outgoing.to_node(place.web_node, message)
 
     def close(self, run: ActiveRun) -> None:
@@ -269,19 +270,23 @@ class Engine:
         """Forget a run that waits for a person now; its plugin is stopped."""
         self.close(run)
         run.log.is_over_in_plugin = False
-        self._free(run)
+        self._free(run, goes_on=True)
         self.starter.slot_freed()
         self.decisions.look()
 
-    def _free(self, run: ActiveRun) -> None:
+    def _free(self, run: ActiveRun, *, goes_on: bool = False) -> None:
+        """Give back what a run held; one that `goes_on` may do so elsewhere by now."""
         if not run.log.is_over_in_plugin:
             self.cancel_in_plugin(run)
         slots = connection_runs(run.tenure.place.connection_id)
-        keys = [run.key, *run.applied_checks]
+        trim = ("XTRIM", run.key, "MINID", after_entry(run.cursor))
+        forget = trim if goes_on else ("DEL", run.key)
 
         def add(commands: Commands) -> None:
             commands.append(("ZREM", slots, str(run.facts.public_id)))
-            commands.append(("DEL", *keys))
+            commands.append(forget)
+            if run.applied_checks:
+                commands.append(("DEL", *run.applied_checks))
 
         self.outgoing.add(add)
 

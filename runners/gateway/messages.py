@@ -34,7 +34,7 @@ class Kind(StrEnum):
     FRAME = "frame"
     """Send `f` as it is: the answer to a host call, or chunk `n` of streaming `q`."""
     CANCEL = "cancel"
-    """Stop the run's stream in the plugin and forget the run."""
+    """Stop invocation `n` of the run in the plugin and forget it."""
 
 
 @dataclass(slots=True)

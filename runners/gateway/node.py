@@ -288,7 +288,8 @@ class WebNode:
         if session is None or b"r" not in fields:
             return False
         run_id, kind = UUID(bytes=fields[b"r"]), fields[b"k"].decode()
-        if kind == Kind.CANCEL and (held := session.held.pop(run_id, None)):
+        if kind == Kind.CANCEL and _stops(fields, session.held.get(run_id)):
+            held = session.held.pop(run_id)
             if b"x" in held:
                 self._applied_checks.append(held[b"x"].decode())
         elif kind == Kind.RUN and session.is_busy:
@@ -324,7 +325,7 @@ class WebNode:
             if not self._is_first(message.run, message.number):
                 return
             if goes_on:
-                self._end_earlier(session, message.run)
+                self._end_invocation(session, message.run)
             self.relay.open(message.run, message.life_seconds)
             if session is None:
                 self.relay.push(message.run, _LOST)
@@ -332,9 +333,8 @@ class WebNode:
             else:
                 session.start_run(message.run, message.action, message.payload)
         elif message.kind is Kind.CANCEL and message.run is not None:
-            if session is not None:
-                session.cancel_run(message.run)
-            self.relay.discard(message.run)
+            if self._is_current(message.run, message.number):
+                self._end_invocation(session, message.run)
         elif session is None:
             return
         elif message.kind is Kind.FRAME and message.number:
@@ -342,11 +342,15 @@ class WebNode:
         elif message.kind is Kind.FRAME:
             session.send(message.payload)
 
-    def _end_earlier(self, session: PluginSession | None, run_id: UUID) -> None:
-        """Stop an earlier invocation: a worker that died as it parked has not."""
+    def _end_invocation(self, session: PluginSession | None, run_id: UUID) -> None:
+        """Stop an invocation, which a worker that died as it parked has not."""
         if session is not None:
             session.cancel_run(run_id)
         self.relay.discard(run_id)
+
+    def _is_current(self, run_id: UUID, invocation: int) -> bool:
+        """Whether no later invocation has begun; a late worker must not stop that."""
+        return not invocation or invocation >= self._invocations.get(run_id, 0)
 
     def _is_first(self, run_id: UUID, invocation: int) -> bool:
         """Whether this invocation is new here; owners and adopters may repeat it."""
@@ -357,6 +361,14 @@ class WebNode:
         if len(self._invocations) > _INVOCATIONS_REMEMBERED:
             self._invocations.popitem(last=False)
         return True
+
+
+def _stops(cancel: dict[bytes, bytes], held: dict[bytes, bytes] | None) -> bool:
+    """Whether a start that is kept back is of no later invocation than its stop."""
+    if held is None:
+        return False
+    number = int(cancel.get(b"n", b"0"))
+    return not number or number >= int(held.get(b"n", b"0"))
 
 
 @lru_cache(maxsize=1)

@@ -47,7 +47,7 @@ async def journalled(
     """
     if call.handle is None:
         return await _through_journal(call, effect, goes_on)
-    async with call.handle.effect(call.data):
+    async with call.handle.effect():
         return await _through_journal(call, effect, goes_on)
 
 

@@ -37,6 +37,7 @@ from runners.host_api.calls import HostCall
 from runners.host_api.refusals import RefusalCounter
 from runners.host_api.run_handle import EngineRunHandle
 from runners.ledger.journal import CallKey
+from runners.ledger.pausing import tool_of
 from runners.ledger.refusal_counts import add_refusals
 from runners.protocol.actions import BOX_ACTIONS
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -174,7 +175,15 @@ class HostApi:
         return is_lost or self._engine.is_draining
 
     async def _answer(self, run: ActiveRun, call: Request) -> None:
-        key = CallKey(run.facts.pk, run.tenure.invocation, call.seq_id, call.action)
+        call_id, tool = tool_of(call.action, call.data)
+        key = CallKey(
+            run.facts.pk,
+            run.tenure.invocation,
+            call.seq_id,
+            call.action,
+            tool_call_id=call_id,
+            tool_name=tool,
+        )
         host_call = HostCall(
             run.facts,
             call.data,

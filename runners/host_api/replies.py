@@ -90,6 +90,8 @@ async def reply(
     outgoing = await prepared(call, data, file_ids)
     if data.quote_origin:
         outgoing.payload["quote_origin"] = True
+    if call.handle is not None:
+        await call.handle.written()  # what it thought before stands before it
     stored = await sent(call, outgoing)
     await _tell(call, _said(outgoing.chain.text, stored["artifacts"]))
     return {"result": stored["result"]}

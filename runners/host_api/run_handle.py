@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.1  # whether effects have ended
+_READ_AGAIN_SECONDS = 1.0
 
 
 class RunHandle(Protocol):
@@ -59,7 +60,7 @@ class RunHandle(Protocol):
     ) -> T | None:
         """Wait as `until` does, while `seconds()` are left; the clock goes on."""
 
-    def effect(self, data: dict[str, Any]) -> AbstractAsyncContextManager[None]:
+    def effect(self) -> AbstractAsyncContextManager[None]:
         """Have an effect outside our database; the run is not parked meanwhile.
 
         Does not begin in a run that is being parked.
@@ -159,15 +160,17 @@ class EngineRunHandle:
         return await self._engine.waits.until(self._run.facts.public_id, look, seconds)
 
     @asynccontextmanager
-    async def effect(self, data: dict[str, Any]) -> AsyncIterator[None]:
+    async def effect(self) -> AsyncIterator[None]:
         run = self._run
         if run.pause is not None and not run.is_closed:
             await asyncio.Future()  # until the run is closed
-        with run.effects.under_way(self._key.plugin_seq_id, data):
+        with run.effects.under_way():
             yield
 
     async def until_effects_end(self, seconds: float) -> None:
         latest, effects = time.monotonic() + seconds, self._run.effects
+        if self._run.log.is_resumed:  # calls behind this one are just read again
+            await asyncio.sleep(_READ_AGAIN_SECONDS)
         while min(effects.seconds_left(), latest - time.monotonic()) > 0:
             await asyncio.sleep(_LOOK_SECONDS)
 

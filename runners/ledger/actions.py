@@ -100,7 +100,7 @@ class PendingAction(PublicModel):
 
     class Meta:
         verbose_name = _("pending action")
-        verbose_name_plural = _("pending actions")
+        verbose_name_plural = _("inbox")  # as the sidebar calls its page
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(

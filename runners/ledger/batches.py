@@ -1,6 +1,6 @@
 """Batch and finish: two of the three transactions by which results reach the ledger."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -141,10 +141,12 @@ def end_run(
     conversation_id: int,
     ending: Ending,
     sources: Iterable[RunStatus] | None = None,
+    said: Callable[[], Reply | None] | None = None,
 ) -> Written | None:
     """End a run from outside its owner (cancel, sweeps); None when another won.
 
-    Whatever its owner still writes is refused, since the run has left `running`.
+    Whatever its owner still writes is refused, since the run has left `running`; so
+    `said`, which reads what the ledger has of its words, finds all of them.
     """
     batch = Batch(run_id, conversation_id, None, [ending.event()], ending=ending)
     batch.can_be_steered = True  # perhaps; nothing is left for one that cannot
@@ -155,6 +157,8 @@ def end_run(
         if not last_seq:
             return None
         insert_events(_numbered([batch], last_seq))
+        if said is not None:
+            ending.reply = said()
         promoted, deliveries = close_turns([(run_id, ending.reply)], conversations)
     return Written(last_seq, promoted, deliveries)
 

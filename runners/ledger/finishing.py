@@ -8,32 +8,34 @@ from django.db.models import Q
 from django.utils.translation import gettext
 
 from agents.policies import APPROVALS
-from langbot.lib.conf import limits
 from langbot.lib.prepared import PreparedInsert, PreparedLookup
 from runners.choices import (
     ERROR,
-    HIDDEN_THOUGHT,
     STOP_TEXT,
     STOPPED,
-    THOUGHT,
     Role,
     RunStatus,
 )
 from runners.ledger.children import stop_after
 from runners.ledger.conversations import Conversation, QueuedMessage, TranscriptItem
 from runners.ledger.events import EventLog
-from runners.ledger.frozen import frozen_access, frozen_delivery
+from runners.ledger.frozen import frozen_delivery
 from runners.ledger.next_turns import (
     by_conversation,
     is_rolled_back,
     open_next_turns,
 )
 from runners.ledger.outbox import Delivery, new_delivery
-from runners.ledger.pausing import cancel_open, tool_items
+from runners.ledger.pausing import cancel_open
 from runners.ledger.runs import AgentRun
 from runners.ledger.sent import assistant_item, sent_event, speaker_of
+from runners.ledger.turn_rows import (
+    calls_tools,
+    has_rows_meanwhile,
+    thought_item,
+    turn_items,
+)
 from runners.ledger.turns import append_transcripts
-from runners.platform_tools import REPLY_TOOL
 from runners.protocol.errors import ErrorCode
 from runners.signals import tell_run_finished
 
@@ -156,7 +158,7 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     items = [
         (one.conversation, item)
         for one in closing
-        for item in (*thought_items(one.run, one.reply), *tool_rows(one.run))
+        for item in turn_rows(one.run, one.reply)
     ]
     items += [
         (one.conversation, _reply_item(one, reply, event))
@@ -174,12 +176,15 @@ def _write_replies(closing: Sequence[Closing]) -> None:
     append_transcripts(items)
 
 
-def tool_rows(run: AgentRun) -> Iterable[TranscriptItem]:
-    """Return new rows of the run's tool calls; without tools nobody is asked."""
-    access = frozen_access(run)
-    calls_tools = (access.get("capabilities") or {}).get("tool_calling", False)
-    may_call = calls_tools and set(access.get("tools") or ()) - {REPLY_TOOL}
-    return tool_items(run) if may_call else ()
+def turn_rows(run: AgentRun, reply: Reply | None) -> Iterable[TranscriptItem]:
+    """Return new rows of thoughts and tool calls, in their order.
+
+    The ledger is asked only where something may stand between them.
+    """
+    thoughts = reply.thoughts if reply is not None else []
+    if calls_tools(run) or (thoughts and has_rows_meanwhile(run)):
+        return turn_items(run, with_tools=calls_tools(run))
+    return [thought_item(run, one, block=n) for n, one in enumerate(thoughts, 1)]
 
 
 def _sent_event(closing: Closing, reply: Reply) -> EventLog:
@@ -197,24 +202,6 @@ def _reply_item(closing: Closing, reply: Reply, event: EventLog) -> TranscriptIt
         artifacts=reply.artifact_refs,
         is_incomplete=not reply.complete,
     )
-
-
-def thought_items(run: AgentRun, reply: Reply | None) -> list[TranscriptItem]:
-    """Return a row for each block of thinking; models and searches never see them."""
-    if reply is None or not reply.thoughts:
-        return []
-    shown = frozen_delivery(run).get("show_reasoning", True)
-    return [
-        TranscriptItem(
-            role=Role.REASONING,
-            item_type=THOUGHT if shown else HIDDEN_THOUGHT,
-            text=text[: limits().transcript_characters],
-            content=[{"type": "text", "text": text}],
-            run=run,
-            metadata={"block": number},
-        )
-        for number, text in enumerate(reply.thoughts, 1)
-    ]
 
 
 def _stop_item(run: AgentRun) -> TranscriptItem:

@@ -30,6 +30,8 @@ class CallKey:
     plugin_seq_id: int
     action: str
     status: RunStatus = RunStatus.RUNNING  # in which the run has to be
+    tool_call_id: str = ""  # of a tool: what the model calls this use of it
+    tool_name: str = ""
 
 
 class _NotFirstError(Exception):
@@ -128,6 +130,8 @@ def _insert(
         "invocation": key.invocation,
         "plugin_seq_id": key.plugin_seq_id,
         "action": key.action,
+        "tool_call_id": key.tool_call_id,
+        "tool_name": key.tool_name,
         "status": str(status),
         "created_at": now,
     }

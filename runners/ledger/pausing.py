@@ -5,40 +5,46 @@ time is in its snapshot (C-44). Its statements are those of the fence, as for ev
 other change of status.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
 
-from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
 from langbot.lib.redaction import redact
-from runners.choices import ActionKind, ActionStatus, EventType, Role, RunStatus
-from runners.client_tools import CLIENT
+from runners.choices import ActionKind, ActionStatus, EventType, RunStatus
 from runners.ledger.actions import PendingAction
-from runners.ledger.conversations import Conversation, TranscriptItem
+from runners.ledger.conversations import Conversation
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.journal import outcome_of
 from runners.ledger.runs import AgentRun, HostCall, RunEvent
+from runners.ledger.turn_rows import turn_items
 from runners.ledger.turns import append_transcripts
 from runners.protocol.errors import ProtocolError
+from runners.protocol.frames import Action
 
 APPROVAL = "tool_approval"  # the `action` of an approval's events (LH-18)
 QUESTION = "interaction.requested"
 DECISIONS = ("approve", "reject", "edit", "respond")
 SECONDS_LEFT = "seconds_left"  # in the snapshot of a paused run
 EARLIER = "earlier_invocations"  # whose words belong to the reply
-CALLS = "begun_calls"  # {tool_call_id: {"call", "tool_name"}} of the paused invocation
 _CALL_ID_CHARACTERS = 180  # its column has room for them
+_TOOL_NAME_CHARACTERS = 200
 _UNDECIDED = (ActionStatus.EXPIRED, ActionStatus.CANCELLED)
 
 
 def call_id_of(data: dict[str, Any]) -> str:
     """Return the model's name of a tool call, as far as it is kept; else empty."""
     return str(data.get("tool_call_id") or "")[:_CALL_ID_CHARACTERS]
+
+
+def tool_of(action: str, data: dict[str, Any]) -> tuple[str, str]:
+    """Return what the model calls a use of a tool, and the tool; else empty."""
+    if action != Action.CALL_TOOL:
+        return "", ""
+    return call_id_of(data), str(data.get("tool_name"))[:_TOOL_NAME_CHARACTERS]
 
 
 def name_of(action: PendingAction) -> str:
@@ -176,7 +182,7 @@ def settle_parked(action: PendingAction, outcome: dict[str, Any]) -> Settled | N
         numbered = enumerate(events, first)
         insert_events([(run.pk, seq, run.invocation, event) for seq, event in numbered])
         if is_last:
-            append_transcripts([(place, item) for item in tool_items(run)])
+            append_transcripts([(place, item) for item in turn_items(run)])
     return Settled(run, first, events, is_last)
 
 
@@ -235,18 +241,13 @@ def _begun_calls(run: AgentRun, but: str) -> list[NewEvent]:
     told = RunEvent.objects.filter(
         run=run, invocation=run.invocation, type=EventType.TOOL_CALL_COMPLETED
     )
-    known = {but, *told.values_list("data__tool_call_id", flat=True)}
-    left = {
-        call["call"]: (call_id, call["tool_name"])
-        for call_id, call in run.snapshot.get(CALLS, {}).items()
-        if call_id not in known
-    }
-    rows = HostCall.objects.filter(
-        run=run, invocation=run.invocation, plugin_seq_id__in=left
-    )
+    known = {"", but, *told.values_list("data__tool_call_id", flat=True)}
+    begun = HostCall.objects.filter(run=run, invocation=run.invocation)
+    names = begun.order_by("plugin_seq_id").values_list("tool_call_id", "pk")
+    left = {name: key for name, key in names if name not in known}
     return [
-        _tool_completed(*left[row.plugin_seq_id], _answer_of(row))
-        for row in rows.order_by("plugin_seq_id")
+        _tool_completed(row.tool_call_id, row.tool_name, _answer_of(row))
+        for row in begun.filter(pk__in=left.values()).order_by("plugin_seq_id")
     ]
 
 
@@ -255,71 +256,3 @@ def _answer_of(row: HostCall) -> dict[str, Any]:
         return outcome_of(row)
     except ProtocolError as error:
         return {"error": error.as_dict()}
-
-
-# What runners that rebuild from history read
-
-
-def tool_items(run: AgentRun) -> Iterator[TranscriptItem]:
-    """Return rows of the tool calls of this invocation, each with its answer.
-
-    Not of those that have rows already: what was said behind them is in the transcript
-    before the run ends (AG-14).
-    """
-    written = _written_up_to(run)
-    known: dict[str, dict[str, Any]] = {
-        action.tool_call_id: action.arguments
-        for action in PendingAction.objects.filter(run=run, invocation=run.invocation)
-    }
-    events = RunEvent.objects.filter(
-        run=run,
-        invocation=run.invocation,
-        type__in=[EventType.TOOL_CALL_STARTED, EventType.TOOL_CALL_COMPLETED],
-    )
-    for event in events.order_by("seq"):
-        data = event.data
-        if data.get("executor") == CLIENT:
-            continue  # the runner tells of the same call under its model's id
-        if event.type == EventType.TOOL_CALL_STARTED:
-            known[data["tool_call_id"]] = data.get("parameters") or {}
-        elif event.seq > written:
-            yield _call_item(run, data, known.get(data["tool_call_id"], {}))
-            yield _result_item(run, data, event.seq)
-
-
-def _written_up_to(run: AgentRun) -> int:
-    """Return the number of the last event whose call has its rows."""
-    rows = TranscriptItem.objects.filter(run=run, item_type="tool_result")
-    last = rows.order_by("-seq").values_list("metadata", flat=True).first()
-    return int((last or {}).get("event_seq", 0))
-
-
-def _call_item(
-    run: AgentRun, data: dict[str, Any], arguments: dict[str, Any]
-) -> TranscriptItem:
-    function = {"name": data["tool_name"], "arguments": json.dumps(arguments)}
-    call = {"id": data["tool_call_id"], "type": "function", "function": function}
-    content = {"role": "assistant", "content": None, "tool_calls": [call]}
-    return _item(run, Role.ASSISTANT, "tool_call", data["tool_name"], content)
-
-
-def _result_item(run: AgentRun, data: dict[str, Any], seq: int) -> TranscriptItem:
-    error = data.get("error")
-    said = {"error": error} if error else data.get("result")
-    text = json.dumps(said, ensure_ascii=False)
-    content = {"role": "tool", "tool_call_id": data["tool_call_id"], "content": text}
-    item = _item(run, Role.TOOL, "tool_result", text, content)
-    item.metadata = {"event_seq": seq}
-    return item
-
-
-def _item(
-    run: AgentRun, role: Role, kind: str, text: str, content: dict[str, Any]
-) -> TranscriptItem:
-    return TranscriptItem(
-        role=role,
-        item_type=kind,
-        text=text[: limits().transcript_characters],
-        content=content,
-        run=run,
-    )

@@ -295,6 +295,10 @@ class HostCall(models.Model):
     invocation = models.PositiveSmallIntegerField(_("invocation"))
     plugin_seq_id = models.BigIntegerField(_("request number"))
     action = models.CharField(_("action"), max_length=50)
+    # What the model and the agent call it: a run that goes on after a pause finds its
+    # calls by them. Empty for whatever is no tool.
+    tool_call_id = models.CharField(_("tool call"), max_length=200, db_default="")
+    tool_name = models.CharField(_("tool"), max_length=200, db_default="")
     status = models.CharField(
         _("status"),
         max_length=10,

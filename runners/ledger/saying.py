@@ -18,6 +18,7 @@ from runners.ledger.events import EventLog
 from runners.ledger.outbox import Delivery, new_delivery
 from runners.ledger.runs import AgentRun
 from runners.ledger.sent import assistant_item, sent_event, speaker_of
+from runners.ledger.turn_rows import calls_tools, turn_items
 from runners.ledger.turns import append_transcripts
 from runners.protocol.errors import ErrorCode, ProtocolError
 from runners.wakes import wake_deliveries
@@ -120,7 +121,9 @@ def _record(
         artifacts=saying.artifacts,
         is_incomplete=saying.is_incomplete,
     )
-    append_transcripts([(conversation, item)])
+    is_here = conversation.pk == run.conversation_id
+    before = turn_items(run, with_tools=calls_tools(run)) if is_here else ()
+    append_transcripts([(conversation, one) for one in (*before, item)])
     return item
 
 

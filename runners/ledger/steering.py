@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 
 from agents.models import RunnerDescriptor
-from runners.choices import LIVE, EventType, QueueMode
+from runners.choices import LIVE, EventType, QueuedStatus, QueueMode
 from runners.ledger.conversations import QueuedMessage
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
 from runners.ledger.runs import AgentRun
@@ -21,6 +21,7 @@ from runners.ledger.turns import is_message
 
 RUN_ENDED = "run_ended"
 TAKEN_BACK = "cancelled"
+ABSORBED = "absorbed_into_active_run"
 CAPABILITY = "steering"
 
 
@@ -120,6 +121,23 @@ def drop_taken_back(message: QueuedMessage) -> None:
     if run is not None:
         data = {"reason": TAKEN_BACK, "messages": told([message])}
         add_event(run, NewEvent(EventType.STEERING_DROPPED, data))
+
+
+def steering_of(message: QueuedMessage) -> dict[str, Any] | None:
+    """Return the audit of a message that a run took up, or was to; else None.
+
+    Events are written once, so it is made of the message's own row.
+    """
+    run = message.run if message.status == QueuedStatus.INJECTED else None
+    if run is None and message.mode != QueueMode.STEERING:
+        return None
+    return {
+        "status": message.status,
+        "trigger_behavior": ABSORBED if run is not None else None,
+        "claimed_by_run_id": str(run.public_id) if run is not None else None,
+        "claimed_runner_id": run.runner_id if run is not None else None,
+        "claimed_at": message.ended_at if run is not None else None,
+    }
 
 
 def told(messages: Iterable[QueuedMessage]) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "pending action",
-                "verbose_name_plural": "pending actions",
+                "verbose_name_plural": "inbox",
                 "ordering": ["-pk"],
             },
         ),

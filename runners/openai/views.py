@@ -14,10 +14,11 @@ from rest_framework.views import APIView
 from agents.models import Agent
 from langbot.core.access import actor_of, source_of, workspace_of
 from langbot.core.authentication import HasScope
+from langbot.core.guards import HasRight
 from langbot.core.idempotency import event_id_of
 from langbot.core.models import Workspace
 from langbot.core.parsing import LenientNegotiation, StrictJSONParser, read_body
-from langbot.core.permissions import SEND, HasRight
+from langbot.core.permissions import SEND
 from langbot.core.rest import AUTHENTICATION
 from langbot.core.throttling import CallThrottle
 from langbot.problems import as_problem

@@ -1,18 +1,27 @@
 """A person leaves: what they said and what was made of it is removed everywhere.
 
-In this order, so that it can be repeated after any failure: what waits is taken back,
-what runs is ended, then the rows go, and at last names become pseudonyms. Numbers that
-nobody can be told by (tokens, costs) stay.
+In this order, so that it can be stopped and repeated at any time: what waits is taken
+back, what runs is ended, names in the audit log become pseudonyms while it is known
+which rows it speaks of, and then the rows go, those before others by which they are
+found. Numbers that nobody can be told by (tokens, costs) stay.
 """
 
-import logging
+import math
+import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 
-from agents.models import AgentVersion, OpenModelCall, PackageVersion, RunnerDescriptor
+from agents.models import (
+    AgentVersion,
+    OpenModelCall,
+    PackageVersion,
+    RunnerDescriptor,
+    UsageRecord,
+)
 from artifacts.store import remove_rows
 from langbot.core.audit import record_host_act
 from langbot.core.audit_erasing import Traces, erase_from_audit
@@ -20,34 +29,24 @@ from langbot.core.authors import Author
 from langbot.core.models import IdempotencyKey
 from langbot.core.notices import Notification
 from langbot.core.retention import delete_batches
-from langbot.lib.redis import FAILURES, quick_client, run_inbound, run_live
 from runners.choices import LIVE, RunStatus
 from runners.endings import end_and_wake
 from runners.ledger.batches import Ending
-from runners.models import (
-    AgentRun,
-    Conversation,
-    Delivery,
-    EventLog,
-    PendingAction,
-    QueuedMessage,
-    ToolGrant,
-    TranscriptItem,
-)
+from runners.models import PendingAction, ToolGrant
 from runners.pending import cancel_message
 from runners.people.persons import Holdings, Person, find_holdings, parts
+from runners.people.removing import Batch, remove_ledger
 from runners.people.traces import (
+    audited_in,
     files_of,
     limits_of,
     states_of,
     stored_values_of,
     traces_of,
     usage_of,
+    words_of,
 )
 from runners.protocol.errors import ErrorCode
-from runners.retention import remove_conversations, remove_runs
-
-logger = logging.getLogger(__name__)
 
 _ROUNDS = 5  # a person may go on speaking; what they say after the last one stays
 # Columns with the names of people who operate agents.
@@ -61,6 +60,14 @@ _SIGNED: tuple[tuple[Any, str], ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many rows went, by name, and whether that was all of them."""
+
+    rows: dict[str, int]
+    is_finished: bool
+
+
 def erase_person(person: Person, author: Author) -> dict[str, int]:
     """Remove everything that there is of a person; returns how many rows by name.
 
@@ -68,27 +75,48 @@ def erase_person(person: Person, author: Author) -> dict[str, int]:
     is an act of its own. Bytes of a file go unless another file is equal; somebody who
     uploads the same bytes in that very moment has to do it again.
     """
+    return erase_for(person, author, math.inf).rows
+
+
+def erase_for(person: Person, author: Author, seconds: float) -> Erased:
+    """Remove as much as takes so many seconds, then the batch that was begun.
+
+    Something goes each time; to be called until it is finished.
+    """
     counts: Counter[str] = Counter()
-    traces, own = Traces(person.pseudonym, frozenset()), frozenset[int]()
+    until, is_finished = math.inf, True
+    for batch in _batches(person, author):
+        counts.update(batch)
+        if any(batch.values()):  # looking for the rows does not count
+            until = min(until, time.monotonic() + seconds)
+            if time.monotonic() >= until:
+                is_finished = False
+                break
+    rows = {name: count for name, count in counts.items() if count}
+    what = {"person": person.pseudonym, "rows": rows, "finished": is_finished}
+    signed = Author(words_of(person).in_text(author), author.source)
+    record_host_act(signed, "person erased", what, person.workspace)
+    return Erased(rows, is_finished)
+
+
+def _batches(person: Person, author: Author) -> Iterator[Batch]:
+    """Remove everything, yielding after each batch what went with it."""
+    traces, own = words_of(person), frozenset[int]()
     for _round in range(_ROUNDS):
         found = find_holdings(person, own)
         if _end_all(found):  # their ends were written down, too
             found = find_holdings(person, own)
         own |= found.keys["conversations"]
         traces = traces_of(found).with_objects(traces.objects)
-        removed = _remove(found, traces)
-        counts.update(removed)
-        if not any(removed.values()):
+        for count in erase_from_audit(traces, author, audited_in(person)):
+            yield {"audit entries rewritten": count}
+        gone = 0
+        for batch in _remove(found, traces):
+            gone += sum(batch.values())
+            yield batch
+        if not gone:
             break
-    counts["audit entries rewritten"] += erase_from_audit(traces, author)
-    counts["names replaced"] += _sign_over(person)
-    kept = {name: count for name, count in counts.items() if count}
-    record_host_act(
-        Author(traces.in_text(author), author.source),
-        "person erased",
-        {"person": person.pseudonym, "rows": kept},
-    )
-    return kept
+    yield {"names replaced": _sign_over(person)}
 
 
 def _end_all(found: Holdings) -> int:
@@ -104,82 +132,37 @@ def _end_all(found: Holdings) -> int:
     for page in found.pages("runs"):
         for run in page.filter(status__in=LIVE).defer("snapshot"):
             ending = Ending(RunStatus.CANCELLED, ErrorCode.CANCELLED, reason)
-            ended += end_and_wake(run, ending) is not None
+            written = end_and_wake(run, ending, keeps_words=False)
+            ended += written is not None
     return ended
 
 
-def _remove(found: Holdings, traces: Traces) -> dict[str, int]:
+def _remove(found: Holdings, traces: Traces) -> Iterator[Batch]:
     """Remove rows before those that they refer to; one transaction each."""
-    for run in found.values("runs", "public_id"):
-        _forget_streams(run)
-    usage = _unname(usage_of(found))
-    removed = {
-        "values of runners": delete_batches(states_of(found)),
-        "values of plugins": delete_batches(stored_values_of(found)),
-        "limits": sum(rows.delete()[0] for rows in limits_of(found.person)),
-        "files": sum(remove_rows(page, 0.0) for page in list(files_of(found))),
-        "usage records without name": usage,
-        "kept answers": _remove_told(IdempotencyKey, traces, "owner", "answer"),
-        "notices": _remove_told(Notification, traces, "key", "context"),
-    }
-    return removed | _remove_ledger(found)
+    # Rows of no workspace are told by ids alone where the others' are not to be read.
+    told = traces.without_words() if found.person.within else traces
+    yield {"values of runners": delete_batches(states_of(found))}
+    yield {"values of plugins": delete_batches(stored_values_of(found))}
+    for rows in limits_of(found.person):
+        yield {"limits": rows.delete()[0]}
+    for page in list(files_of(found)):
+        yield {"files": remove_rows(page, 0.0)}
+    for count in _unname(usage_of(found)):
+        yield {"usage records without name": count}
+    yield {"kept answers": _remove_told(IdempotencyKey, told, "owner", "answer")}
+    yield {"notices": _remove_told(Notification, told, "key", "context")}
+    yield from remove_ledger(found)
 
 
-def _remove_ledger(found: Holdings) -> dict[str, int]:
-    removed: Counter[str] = Counter()
-    plain = {
-        "queued_messages": QueuedMessage,
-        "deliveries": Delivery,
-        "decisions": PendingAction,
-        "messages": TranscriptItem,
-    }
-    for name, model in plain.items():
-        removed[name] = _delete(model, found.keys[name])
-    for part in parts(found.keys["runs"], 100):
-        removed["runs"] += remove_runs(part)
-    removed["events"] = _delete(EventLog, _without_runs(found.keys["events"]))
-    removed["conversations"] = _delete_conversations(found.keys["conversations"])
-    for part in parts(found.shared):
-        titled = Conversation.objects.filter(pk__in=part).exclude(title="")
-        removed["titles"] += titled.update(title="")
-    return dict(removed)
-
-
-def _delete(model: Any, keys: set[int]) -> int:
-    rows = model._base_manager
-    return sum(_gone(rows.filter(pk__in=part), model) for part in parts(keys))
-
-
-@transaction.atomic
-def _gone(rows: QuerySet[Any], model: Any) -> int:
-    """Delete rows; returns how many of the model went, whatever went with them."""
-    return rows.delete()[1].get(model._meta.label, 0)
-
-
-def _without_runs(events: set[int]) -> set[int]:
-    """Leave out the events that still have a run: it ends in the next round."""
-    busy: set[int] = set()
-    for part in parts(events):
-        for model in (AgentRun, QueuedMessage):
-            rows = model._base_manager.filter(event__in=part)
-            busy |= set(rows.values_list("event_id", flat=True))
-    return events - busy
-
-
-def _delete_conversations(keys: set[int]) -> int:
-    """Delete conversations that nothing refers to; others go in the next round."""
-    return sum(remove_conversations(part) for part in parts(keys, 100))
-
-
-def _unname(rows: QuerySet[Any]) -> int:
+def _unname(rows: QuerySet[Any]) -> Iterator[int]:
     """Leave tokens and costs to the workspace's totals, without whose they were."""
-    named = rows.exclude(person="")
-    keys = list(named.values_list("pk", "person"))
-    # Past AppendOnlyQuerySet: what is written once is the numbers.
-    QuerySet.update(named, person="")
-    for person in {person for _, person in keys}:
+    keys = dict(rows.exclude(person="").values_list("pk", "person"))
+    for person in set(keys.values()):
         OpenModelCall.objects.filter(person=person).update(person="")
-    return len(keys)
+    for part in parts(set(keys)):
+        # Past AppendOnlyQuerySet: what is written once is the numbers.
+        QuerySet.update(UsageRecord.objects.filter(pk__in=part), person="")
+        yield len(part)
 
 
 def _remove_told(model: Any, traces: Traces, *columns: str) -> int:
@@ -187,13 +170,6 @@ def _remove_told(model: Any, traces: Traces, *columns: str) -> int:
     rows = model._default_manager.values_list("pk", *columns).iterator(500)
     told = [pk for pk, *values in rows if traces.are_in(values)]
     return int(model._default_manager.filter(pk__in=told).delete()[0])
-
-
-def _forget_streams(run_id: Any) -> None:
-    try:
-        quick_client().delete(run_live(run_id), run_inbound(run_id))
-    except FAILURES:
-        logger.info("the live stream of %s ends by itself", run_id)
 
 
 def _sign_over(person: Person) -> int:

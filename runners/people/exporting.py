@@ -13,6 +13,7 @@ from langbot.core.audit_erasing import entries_about
 from runners.models import ClientCall, HostCall, RunEvent
 from runners.people.persons import MODELS, Holdings, Person, find_holdings, parts
 from runners.people.traces import (
+    audited_in,
     files_of,
     limits_of,
     states_of,
@@ -22,6 +23,7 @@ from runners.people.traces import (
 )
 
 _CHUNK = 1024 * 1024
+_PIECE = 64 * 1024  # of the zip, sent together
 
 
 def export_person(person: Person, to: BinaryIO) -> dict[str, int]:
@@ -31,14 +33,55 @@ def export_person(person: Person, to: BinaryIO) -> dict[str, int]:
     the bytes that are held here; `person.json` says who, when and how many. Reads
     only. What others wrote in shared conversations is left out.
     """
-    found = find_holdings(person)
     counts: dict[str, int] = {}
-    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, rows in _everything(found):
-            counts[name] = _write_rows(archive, f"{name}.jsonl", rows)
-        counts["files"] = _write_files(archive, found)
-        archive.writestr("person.json", _summary(person, counts))
+    for part in export_parts(person, counts):
+        to.write(part)
     return counts
+
+
+def export_parts(person: Person, counts: dict[str, int]) -> Iterator[bytes]:
+    """Yield that zip piece by piece, no more of it in memory than a piece.
+
+    `counts` has how many rows by name once the last piece is there.
+    """
+    found, sink = find_holdings(person), _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, rows in _everything(found):
+            counts[name] = 0
+            for written in _write_rows(archive, f"{name}.jsonl", rows):
+                counts[name] += written
+                yield from sink.pieces()
+        counts["files"] = 0
+        for written in _write_files(archive, found):
+            counts["files"] += written
+            yield from sink.pieces()
+        archive.writestr("person.json", _summary(person, counts))
+    yield from sink.pieces(0)
+
+
+class _Sink:
+    """What the zip is written to: handed on as it grows, and forgotten."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        self._size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The zip is over; what is left is still handed on."""
+
+    def pieces(self, least: int = _PIECE) -> Iterator[bytes]:
+        """Yield what was written since, once it is worth sending."""
+        if self._size > least:
+            yield b"".join(self._parts)
+            self._parts, self._size = [], 0
 
 
 def _summary(person: Person, counts: dict[str, int]) -> str:
@@ -65,7 +108,7 @@ def _everything(found: Holdings) -> Iterator[tuple[str, Iterable[Any]]]:
     yield "usage", usage_of(found).iterator(500)
     yield "limits", (row for rows in limits_of(found.person) for row in rows)
     yield "artifacts", (file for page in files_of(found) for file in page)
-    yield "audit", entries_about(traces_of(found))
+    yield "audit", entries_about(traces_of(found), audited_in(found.person))
 
 
 def _of_runs(found: Holdings, model: Any) -> Iterator[Any]:
@@ -73,14 +116,15 @@ def _of_runs(found: Holdings, model: Any) -> Iterator[Any]:
         yield from model.objects.filter(run__in=part).order_by("pk").iterator(500)
 
 
-def _write_rows(archive: zipfile.ZipFile, name: str, rows: Iterable[Any]) -> int:
-    count = 0
+def _write_rows(
+    archive: zipfile.ZipFile, name: str, rows: Iterable[Any]
+) -> Iterator[int]:
+    """Write a line for each row; yields 1 after each."""
     with archive.open(name, "w", force_zip64=True) as file:
         for row in rows:
             line = json.dumps(_readable(row), ensure_ascii=False)
             file.write(line.encode() + b"\n")
-            count += 1
-    return count
+            yield 1
 
 
 def _readable(row: Any) -> dict[str, Any]:
@@ -90,22 +134,25 @@ def _readable(row: Any) -> dict[str, Any]:
     return state_of(row)
 
 
-def _write_files(archive: zipfile.ZipFile, found: Holdings) -> int:
+def _write_files(archive: zipfile.ZipFile, found: Holdings) -> Iterator[int]:
+    """Write each file once; yields 0 after each chunk, 1 after each file."""
     written: set[int] = set()
     for page in files_of(found):
         for file in page:
-            if file.pk not in written and _write_file(archive, file):
+            if file.pk not in written:
                 written.add(file.pk)
-    return len(written)
+                yield from _write_file(archive, file)
 
 
-def _write_file(archive: zipfile.ZipFile, file: Artifact) -> bool:
+def _write_file(archive: zipfile.ZipFile, file: Artifact) -> Iterator[int]:
     name = (file.name or "file").replace("/", "_")
     try:
         source = open_artifact(file)
     except ArtifactMissingError:
-        return False  # expired, or held elsewhere
-    with source, archive.open(f"files/{file.public_id}/{name}", "w") as target:
+        return  # expired, or held elsewhere
+    inside = f"files/{file.public_id}/{name}"
+    with source, archive.open(inside, "w", force_zip64=True) as target:
         while chunk := source.read(_CHUNK):
             target.write(chunk)
-    return True
+            yield 0
+    yield 1

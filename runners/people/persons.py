@@ -29,12 +29,17 @@ from runners.models import (
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who it is; `bot_id` and `workspace` bound where, `username` names an account."""
+    """Who it is; `bot_id` and `workspace` bound where, `username` names an account.
+
+    `within` is for who may act in that workspace only: what others have there is all
+    that is read and changed. Words of an id may mean somebody else elsewhere.
+    """
 
     actor_id: str
     workspace: Workspace | None = None
     bot_id: UUID | None = None
     username: str = ""
+    within: bool = False
 
     @property
     def pseudonym(self) -> str:
@@ -91,17 +96,17 @@ def find_holdings(person: Person, known: frozenset[int] = frozenset()) -> Holdin
     `known` are conversations that were found before, where nothing may tell any more.
     """
     said = _keys(EventLog.objects.filter(_spoken_by(person)))
-    touched = _touched(person) | _pick(Conversation, "pk", set(known))
+    touched = _touched(person) | pick(Conversation, "pk", set(known))
     own = {one for one in touched if _is_alone(person, one)}
     found = Holdings(person, {"conversations": own}, touched - own)
     found.keys["runs"] = _runs(said, own)
     own |= _of_one_call(found)
     found.keys["events"] = said | _further_events(found)
     found.keys["messages"] = _messages(found)
-    found.keys["queued_messages"] = _pick(QueuedMessage, "event", found.keys["events"])
+    found.keys["queued_messages"] = pick(QueuedMessage, "event", found.keys["events"])
     for name, model in (("deliveries", Delivery), ("decisions", PendingAction)):
-        mine = _pick(model, "run", found.keys["runs"])
-        found.keys[name] = mine | _pick(model, "conversation", own)
+        mine = pick(model, "run", found.keys["runs"])
+        found.keys[name] = mine | pick(model, "conversation", own)
     return found
 
 
@@ -137,11 +142,11 @@ def _is_alone(person: Person, conversation_id: int) -> bool:
 
 
 def _runs(said: set[int], own: set[int]) -> set[int]:
-    level = _pick(AgentRun, "event", said) | _pick(AgentRun, "conversation", own)
+    level = pick(AgentRun, "event", said) | pick(AgentRun, "conversation", own)
     found: set[int] = set()
     while level:  # their sub-runs know what they were told
         found |= level
-        level = _pick(AgentRun, "parent", level) - found
+        level = pick(AgentRun, "parent", level) - found
     return found
 
 
@@ -155,16 +160,16 @@ def _of_one_call(found: Holdings) -> set[int]:
 def _further_events(found: Holdings) -> set[int]:
     """Return what the person's runs said and began, and all of their conversations."""
     sources = {f"{SOURCE}{one}" for one in found.values("runs", "public_id")}
-    own = _pick(EventLog, "conversation", found.keys["conversations"])
-    return own | _pick(EventLog, "source", sources) | set(found.values("runs", "event"))
+    own = pick(EventLog, "conversation", found.keys["conversations"])
+    return own | pick(EventLog, "source", sources) | set(found.values("runs", "event"))
 
 
 def _messages(found: Holdings) -> set[int]:
     spoken = TranscriptItem.objects.filter(actor_id=found.person.actor_id)
     here = _keys(spoken.filter(role=Role.USER, conversation__in=_in_place(found)))
-    own = _pick(TranscriptItem, "conversation", found.keys["conversations"])
-    answers = _pick(TranscriptItem, "run", found.keys["runs"])
-    return here | own | answers | _pick(TranscriptItem, "event", found.keys["events"])
+    own = pick(TranscriptItem, "conversation", found.keys["conversations"])
+    answers = pick(TranscriptItem, "run", found.keys["runs"])
+    return here | own | answers | pick(TranscriptItem, "event", found.keys["events"])
 
 
 def _in_place(found: Holdings) -> QuerySet[Any]:
@@ -175,7 +180,7 @@ def _keys(rows: QuerySet[Any]) -> set[int]:
     return set(rows.order_by().values_list("pk", flat=True))
 
 
-def _pick(model: Any, column: str, values: set[Any]) -> set[int]:
+def pick(model: Any, column: str, values: set[Any]) -> set[int]:
     """Return the rows whose column has one of many values."""
     found: set[int] = set()
     for part in parts(values):

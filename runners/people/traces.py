@@ -15,6 +15,7 @@ from agents.models import (
 )
 from artifacts.models import Artifact
 from langbot.core.audit_erasing import Traces
+from langbot.core.models import Workspace
 from langbot.lib.ids import UUID_TEXT
 from runners.ledger.scopes import identity_key
 from runners.models import AgentRun, Conversation, RunnerState
@@ -27,11 +28,15 @@ _TELLING = 6  # characters that no other word has by chance
 
 def traces_of(found: Holdings) -> Traces:
     """Return the words and ids by which other rows tell of the person."""
-    person = found.person
     ids = {str(key) for name in found.keys for key in found.values(name, "public_id")}
     ids |= {str(file.public_id) for page in files_of(found) for file in page}
+    return words_of(found.person).with_objects(frozenset(ids))
+
+
+def words_of(person: Person) -> Traces:
+    """Return the words alone."""
     whole = frozenset({person.username} - {""})
-    return Traces(person.pseudonym, identifiers(person), frozenset(ids), whole)
+    return Traces(person.pseudonym, identifiers(person), whole=whole)
 
 
 def identifiers(person: Person) -> frozenset[str]:
@@ -44,6 +49,11 @@ def identifiers(person: Person) -> frozenset[str]:
     if len(actor) >= _TELLING:
         return frozenset({actor})
     return frozenset(f"{kind}:{actor}" for kind in ("actor", "person", "user"))
+
+
+def audited_in(person: Person) -> Workspace | None:
+    """Return the only workspace whose audit entries count; None for all of them."""
+    return person.workspace if person.within else None
 
 
 def files_of(found: Holdings) -> Iterator[QuerySet[Artifact]]:

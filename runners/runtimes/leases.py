@@ -24,7 +24,6 @@ from runners.engine.starter import prepare_or_end
 from runners.ledger.batches import Ending, Written
 from runners.ledger.claims import Claim, Claimed, claim_runs
 from runners.ledger.fence import Fence, NewEvent, insert_events, pass_fence
-from runners.ledger.finishing import Reply
 from runners.ledger.turns import DEFAULT_QUEUE
 from runners.models import AgentRun, Conversation, RemoteRuntime
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -32,7 +31,6 @@ from runners.runtimes.callers import Caller
 from runners.runtimes.claim_tokens import claimed_number
 from runners.runtimes.live import publish
 from runners.runtimes.registry import may_be_taken
-from runners.runtimes.replies import said_so_far
 from runners.signals import tell_run_started
 from runners.wakes import wake_runs
 
@@ -228,7 +226,7 @@ def _end_lapsed(run: AgentRun, rows: QuerySet[AgentRun]) -> bool:
     """End a run that is in `rows` still; queued in between, it would be claimed."""
     error = f"{run.dispatch_attempts} times its worker fell silent"
     ending = Ending(RunStatus.FAILED, ErrorCode.HOST_LOST, error)
-    ending.retryable, ending.reply = True, said_so_far(run)
+    ending.retryable = True
     with transaction.atomic():  # conversation first, as everywhere
         lock_rows(Conversation.objects.filter(pk=run.conversation_id))
         if not lock_rows(rows.only("pk")):
@@ -240,22 +238,19 @@ def _end_lapsed(run: AgentRun, rows: QuerySet[AgentRun]) -> bool:
 def _give_up(run: AgentRun) -> bool:
     error = f"no runtime took it from the queue {run.queue_name}"
     ending = Ending(RunStatus.FAILED, ErrorCode.RUNNER_UNAVAILABLE, error)
-    return _end(run, ending, None, [RunStatus.QUEUED])
+    return _end(run, ending, [RunStatus.QUEUED])
 
 
 def _time_out(run: AgentRun) -> bool:
     error = "the run's deadline passed"
     ending = Ending(RunStatus.TIMEOUT, ErrorCode.RUNNER_TIMEOUT, error)
-    return _end(run, ending, said_so_far(run))
+    return _end(run, ending)
 
 
 def _end(
-    run: AgentRun,
-    ending: Ending,
-    reply: Reply | None,
-    sources: Iterable[RunStatus] | None = None,
+    run: AgentRun, ending: Ending, sources: Iterable[RunStatus] | None = None
 ) -> bool:
-    ending.retryable, ending.reply = True, reply
+    ending.retryable = True
     return _told(run, ending, end_and_wake(run, ending, sources))
 
 

@@ -1,8 +1,11 @@
 "use strict";
-// The prompt editor: adds, moves and removes messages. Without scripts the page has
-// one empty message to fill in, and a message without text is dropped.
+// The editor of rows (messages of a prompt, tools of clients): adds, moves and removes
+// them. Without scripts the page has one empty row to fill in, and one without text is
+// dropped.
 
 (function () {
+    const TEXTS = "input, textarea";
+
     function rowsOf(editor) {
         return Array.from(editor.querySelectorAll(":scope > .lb-message"));
     }
@@ -11,8 +14,8 @@
         const name = editor.dataset.lbPrompt;
         rowsOf(editor).forEach(function (row, number) {
             row.setAttribute("aria-label", row.getAttribute("aria-label").replace(/\d+/, number + 1));
-            row.querySelectorAll("select, textarea").forEach(function (field) {
-                const part = field.tagName === "SELECT" ? 0 : 1;
+            row.querySelectorAll("select, " + TEXTS).forEach(function (field) {
+                const part = field.name.match(/\d+$/)[0];
                 field.name = name + "_" + number + "_" + part;
                 field.id = "id_" + field.name;
             });
@@ -22,6 +25,14 @@
             row.querySelector("[data-lb-move='-1']").disabled = number === 0;
             row.querySelector("[data-lb-move='1']").disabled = number === rows.length - 1;
         });
+    }
+
+    function isEmpty(row) {
+        return Array.from(row.querySelectorAll(TEXTS)).every(function (one) { return !one.value; });
+    }
+
+    function empty(row) {
+        row.querySelectorAll(TEXTS).forEach(function (one) { one.value = ""; });
     }
 
     function button(label, act) {
@@ -45,16 +56,16 @@
         if (by < 0) { other.before(row); } else { other.after(row); }
         changed(editor);
         const again = row.querySelector("[data-lb-move='" + by + "']");
-        (again.disabled ? row.querySelector("textarea") : again).focus();
+        (again.disabled ? row.querySelector(TEXTS) : again).focus();
     }
 
     function remove(editor, row) {
         const rows = rowsOf(editor);
-        if (rows.length === 1) { row.querySelector("textarea").value = ""; return; }
+        if (rows.length === 1) { empty(row); row.querySelector(TEXTS).focus(); return; }
         const next = rows[rows.indexOf(row) + 1] || rows[rows.indexOf(row) - 1];
         row.remove();
         changed(editor);
-        next.querySelector("textarea").focus();
+        next.querySelector(TEXTS).focus();
     }
 
     function equip(editor, row) {
@@ -74,13 +85,13 @@
         const last = rows[rows.length - 1];
         const fresh = last.cloneNode(true);
         fresh.querySelector(".lb-tools").remove();
-        fresh.querySelector("textarea").value = "";
-        const role = last.querySelector("select").value;
-        fresh.querySelector("select").value = role === "user" ? "assistant" : "user";
+        empty(fresh);
+        const role = last.querySelector("select");
+        if (role) { fresh.querySelector("select").value = role.value === "user" ? "assistant" : "user"; }
         last.after(fresh);
         equip(editor, fresh);
         changed(editor);
-        fresh.querySelector("textarea").focus();
+        fresh.querySelector(TEXTS).focus();
     }
 
     function start(editor) {
@@ -88,8 +99,8 @@
         editor.dataset.lbReady = "1";
         const rows = rowsOf(editor);
         const last = rows[rows.length - 1];
-        // The empty message is for pages without scripts.
-        if (rows.length > 1 && !last.querySelector("textarea").value) { last.remove(); }
+        // The empty row is for pages without scripts.
+        if (rows.length > 1 && isEmpty(last)) { last.remove(); }
         rowsOf(editor).forEach(function (row) { equip(editor, row); });
         const more = button(editor.dataset.lbAdd, function () { add(editor); });
         more.classList.add("lb-add");

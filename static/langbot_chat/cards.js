@@ -77,6 +77,17 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
 
   function tell(node, text) {
     node.querySelector(".card-state").textContent = text;
+    node.classList.remove("refused");
+  }
+
+  /* Says on the card itself that its answer was refused; whether there is such a card. */
+  function refuse(id, text) {
+    const node = id && find(id);
+    if (!node) return false;
+    tell(node, text);
+    node.classList.add("refused");
+    keepingEnd(() => node.querySelector(".card-state").scrollIntoView({ block: "nearest" }));
+    return true;
   }
 
   /* Questions */
@@ -168,11 +179,23 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
       group.append(line);
       return box;
     });
+    if (field.required && boxes.length) wantOne(group, boxes);
     form.append(group);
     return () => {
       const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
       return chosen.length ? { [field.id]: chosen } : {};
     };
+  }
+
+  /* The browser knows required boxes, and no required group of them. */
+  function wantOne(group, boxes) {
+    const check = () => {
+      const isChosen = boxes.some((box) => box.checked);
+      boxes[0].setCustomValidity(isChosen ? "" : say.choose);
+    };
+    group.classList.add("wanted");
+    group.addEventListener("change", check);
+    check();
   }
 
   /* Approvals, for signed-in people who may decide */
@@ -245,5 +268,5 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     }
   }
 
-  return { show };
+  return { show, refuse };
 };

@@ -89,7 +89,7 @@
 
   /* What was said during a run stands before its reply, as in the transcript. */
   function beforeReply(node) {
-    const first = turn && turn.node && (thoughts.firstOf(turn.run) || turn.node);
+    const first = turn && turn.node;
     offers.endWithdrawal(node);
     keepingEnd(() => log.insertBefore(node, first));
   }
@@ -125,6 +125,7 @@
     delete node.dataset.state;
     node.dataset.at = item.created_at;
     setNote(node, noteOf(item));
+    files.show(node, item.files);
     offers.again(node, item);
     if (item.client_key) {
       node.dataset.key = item.client_key;
@@ -220,15 +221,20 @@
     if (node.textContent !== say[name]) node.textContent = say[name];
   }
 
+  function textFor(code) {
+    return say[code] || say.failures[code] || say.error;
+  }
+
   function complain(code) {
     const node = part("problem");
-    node.textContent = code ? say[code] || say.failures[code] || say.error : "";
+    node.textContent = code ? textFor(code) : "";
     node.hidden = !code;
   }
 
   /* Frames */
 
   const thoughts = window.langbotThoughts({ say, log, keepingEnd });
+  const files = window.langbotFiles({ page, keepingEnd });
   const offers = window.langbotOffers({ say, log, input, offered });
   const queue = window.langbotQueue({
     ...{ say, log, waiting, unsent, offers, find, bubble },
@@ -245,6 +251,7 @@
     history(frame) {
       const current = turn && turn.run === frame.running ? turn : null;
       if (frame.anew) removeReplaced(frame.items);
+      if (frame.anew) queue.forget(); // what a run had taken up may wait again
       frame.items.forEach(showItem);
       if (turn && !current) {
         if (turn.node) turn.node.remove(); // it ended while we were away
@@ -272,6 +279,10 @@
     withdrawn(frame) {
       queue.show(frame.waiting);
     },
+    replaces(frame) {
+      const node = find("id", frame.message_id);
+      if (node) offers.ask(node, frame.messages);
+    },
     cards(frame) {
       cards.show(frame.items);
     },
@@ -280,6 +291,7 @@
     },
     error(frame) {
       if (frame.code === "invalid_token") return; // a new visit begins by itself
+      if (cards.refuse(frame.action_id, textFor(frame.code))) return;
       complain(frame.code);
       const node = find("key", frame.client_key);
       if (!node || !unsent.has(frame.client_key)) return;

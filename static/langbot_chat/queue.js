@@ -29,6 +29,7 @@ window.langbotQueue = (page) => {
 
   return {
     hold,
+    forget: () => taken.clear(),
     /* All that waits now; what stood there and does not was taken back. */
     show(items) {
       const ids = new Set(items.map((item) => item.message_id));

@@ -27,10 +27,6 @@ window.langbotThoughts = ({ say, log, keepingEnd }) => {
   }
 
   return {
-    /* Where a run's reply begins, when it thought before it spoke. */
-    firstOf(run) {
-      return log.querySelector(`[data-thought^="${CSS.escape(run)}:"]`);
-    },
     /* A part of the run under way. */
     add(frame, before) {
       const node = block(frame.run_id, frame.data.block || 1, before);

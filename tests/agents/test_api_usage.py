@@ -8,7 +8,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from rest_framework.test import APIClient
 
-from agents.models import AgentBinding, Model, ModelProvider, Quota, UsageRecord
+from agents.models import (
+    Agent,
+    AgentBinding,
+    Model,
+    ModelProvider,
+    Quota,
+    UsageRecord,
+)
 from agents.resources import usage_reports
 from agents.resources.budgets import Spender
 from agents.resources.llm import model_specs
@@ -190,6 +197,26 @@ def test_a_used_up_budget_answers_429(api_client, workspace, agent, spend, scope
     assert datetime.fromisoformat(problem["resets_at"]) > datetime.now(UTC)
     assert "budget is used up" in problem["detail"]
     assert "1000" not in str(problem)
+
+
+def test_whoever_meets_a_busy_conversation_is_told_of_that_first(
+    api_client, workspace, agent, spend
+):
+    """AG-02: the busy check comes before the budget, which is the next turn's."""
+    asked = {"agent": agent.slug, "text": "Hello"}
+    first = api_client.post("/api/v1/conversations/", {"key": "room"}, format="json")
+    messages = f"/api/v1/conversations/{first.json()['id']}/messages/"
+    assert api_client.post(messages, asked, format="json").status_code == 201
+    quota(workspace, scope="workspace")
+    spend(1000)
+    asked["text"] = "And this?"
+    queued = api_client.post(messages, asked, format="json")
+    assert (queued.status_code, queued.json()["status"]) == (202, "queued")
+    Agent.objects.filter(pk=agent.pk).update(multitask_strategy="reject")
+    asked["text"] = "Well?"
+    refused = api_client.post(messages, asked, format="json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conversation_busy")
+    assert send(api_client, agent).status_code == 429  # a conversation of its own
 
 
 def test_a_repeat_of_an_accepted_event_is_answered_as_before(

@@ -139,6 +139,29 @@ def test_admin_is_for_everybody(lively_host, page, axe):
     assert not problems, "\n".join(problems)
 
 
+def test_one_persons_data_is_for_everybody(lively_host, page, axe):
+    """What is held, nobody, and a wrong entry; the empty page is among the admin's."""
+    log_in(page, lively_host.url, lively_host.secrets)
+    person = "/admin/langbot_runners/conversation/person/?place="
+    paths = [f"{person}api:default&actor={who}" for who in ("user:1", "nobody", "")]
+    count, problems = check(page, axe, lively_host, [*paths, f"{person}none&actor=x"])
+    assert count == len(paths) + 1
+    assert not problems, "\n".join(problems)
+
+
+def test_rows_of_an_agents_form_are_for_everybody(lively_host, page, axe):
+    """Tools of clients, with the parts of the form open that are closed at first."""
+    log_in(page, lively_host.url, lively_host.secrets)
+    page.goto(f"{lively_host.url}/admin/langbot_agents/agent/?q=assistant")
+    page.locator("#result_list tbody th a").first.click()
+    page.locator("[data-lb-ready]").last.wait_for(state="attached")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.get_by_role("button", name="Add a tool").click()
+    page.get_by_role("group", name="Tool 2").wait_for()
+    problems = grave_problems(page, axe, "an agent") + too_wide(page, "an agent")
+    assert not problems, "\n".join(problems)
+
+
 def test_pages_without_a_login_are_for_everybody(lively_host, page, axe):
     count, problems = check(page, axe, lively_host, OPEN_PAGES)
     assert count == len(OPEN_PAGES)

@@ -18,6 +18,8 @@ from tests.support.cluster import wait_until
 from tests.support.ledger import TOKEN, begin
 
 LATEST_SECONDS = 21.0  # lease + 15 s: what is not adopted by then has to have ended
+BOUND = IDLE_IN_TRANSACTION_SECONDS
+PLANS = "-c random_page_cost=1.1"
 
 
 @pytest.fixture
@@ -80,19 +82,14 @@ def test_a_run_is_adopted_from_a_worker_that_sleeps_in_a_transaction(agent, slee
 
 
 def test_the_bound_is_beyond_every_lease_and_before_the_last_moment():
-    bound = IDLE_IN_TRANSACTION_SECONDS
-    assert limits().node_dead_seconds < bound
-    assert bound + limits().adoption_seconds < LATEST_SECONDS
+    assert limits().node_dead_seconds < BOUND
+    assert BOUND + limits().adoption_seconds < LATEST_SECONDS
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (
-            "",
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
-            " -c random_page_cost=1.1",
-        ),
+        ("", f"-c idle_in_transaction_session_timeout={BOUND}s {PLANS}"),
         ("?options=-c+lock_timeout%3D1s", "-c lock_timeout=1s"),
         ("?prepared_statements=0", None),
     ],

@@ -138,6 +138,28 @@ def test_prompt_is_written_with_the_keyboard(installation, page):
     assert first.input_value() != "How are you?"
 
 
+def test_tools_of_clients_are_written_with_the_keyboard(installation, page):
+    page.goto(f"{installation.url}/admin/langbot_agents/agent/?q=echo")
+    page.get_by_role("link", name="Echo").last.click()
+    tab_to(page, page.locator("summary", has_text="What may it use?"))
+    page.keyboard.press("Enter")
+    rows = page.locator("[data-lb-prompt=resource_client_tools]")
+    tab_to(page, rows.get_by_label("Name"))
+    page.keyboard.type("local time")
+    tab_to(page, rows.get_by_role("button", name="Add a tool"))
+    page.keyboard.press("Enter")
+    page.keyboard.type("weather")  # the name of the new one has the focus
+    page.locator("[name=_continue]").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Tool 1 · Name: Enter 1 to 64").wait_for()
+    names = rows.get_by_label("Name")
+    names.first.fill("local_time")
+    page.locator("[name=_continue]").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("was changed successfully").wait_for()
+    assert [names.nth(n).input_value() for n in range(2)] == ["local_time", "weather"]
+
+
 def test_who_would_answer_is_asked_with_the_keyboard(installation, page):
     page.goto(f"{installation.url}/admin/langbot_agents/agentbinding/")
     tab_to(page, page.get_by_role("link", name="Who would answer?"))

@@ -47,6 +47,49 @@ def test_a_visitor_answers_with_the_keyboard(host, page):
     assert said["values"] == {"size": "m", "gift": True}
 
 
+DAYS = {
+    "id": "days",
+    "type": "multiselect",
+    "label": "Days",
+    "required": True,
+    "options": [{"value": one, "label": one} for one in ("Monday", "Tuesday")],
+}
+FLOOR = {"id": "floor", "type": "number", "label": "Floor", "required": True}
+
+
+def test_a_form_says_on_itself_what_is_missing(host, page):
+    say(page, host, "a card with a form")
+    asked = host.inside(asked_rows.ask, text="a card with a form", kind="question")
+    host.inside(asked_rows.give_form, key=asked["key"], fields=[FLOOR, DAYS])
+    page.reload()
+    tab_to(page, card(page).get_by_label("Floor"))
+    page.keyboard.type("3")
+    send = card(page).get_by_role("button", name="Send it")
+    tab_to(page, send)
+    page.keyboard.press("Enter")
+    monday = card(page).get_by_label("Monday")
+    assert monday.evaluate("box => box === document.activeElement")
+    assert monday.evaluate("box => box.validationMessage") == "Choose at least one."
+    assert decided(host, asked)["status"] == "open"
+
+    card(page).locator("form").evaluate("form => { form.noValidate = true }")
+    tab_to(page, send)
+    page.keyboard.press("Enter")
+    state = card(page).get_by_role("status")
+    state.get_by_text("Please check your answer.").wait_for()
+    assert page.get_by_role("alert").count() == 0  # it stands where it belongs
+    assert send.evaluate("button => button === document.activeElement")
+
+    tab_to(page, card(page).get_by_label("Tuesday"))
+    page.keyboard.press("Space")
+    tab_to(page, send)
+    page.keyboard.press("Enter")
+    state.get_by_text("Answered").wait_for()
+    assert card(page).evaluate("node => node === document.activeElement")
+    given = {"action_id": "send", "floor": 3, "days": ["Tuesday"]}
+    assert decided(host, asked)["values"] == given
+
+
 def test_who_may_approve_does_and_the_visitor_sees_it(host, page, chromium_path):
     say(page, host, "a card to approve")
     asked = host.inside(asked_rows.ask, text="a card to approve")

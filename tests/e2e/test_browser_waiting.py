@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.support import asking_runners, talking_runners, usage_rows
+from tests.support import talking_runners, usage_rows
 from tests.support.browser import browser_page, log_in
-from tests.support.host import RunningHost
-from tests.support.sdk_runners import PLUGIN
+from tests.support.talking_host import host_with_chats
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 NAMES = ("dawdling", "listening", "breaking", "questioning")
@@ -14,17 +13,7 @@ SAID = ".message[data-role=user], .message[data-role=assistant], .card"
 
 @pytest.fixture(scope="module")
 def talking_host():
-    """A host with a chat of its own for each of these runners."""
-    paths = (*talking_runners.PATHS, f"{asking_runners.__name__}.Questioning")
-    with RunningHost(variables={"LANGBOT_RUNNERS": ",".join(paths)}) as host:
-        for name in NAMES:
-            runner = f"plugin:{PLUGIN}/{name}"
-            host.wait_runner(runner)
-            host.make_agent(name, runner)
-            bot = {"slug": name, "name": name, "adapter": "web"}
-            host.api("POST", "bots/", json=bot)
-            binding = {"agent": name, "scope": "bot", "scope_ref": name}
-            host.api("POST", "bindings/", json=binding)
+    with host_with_chats(*NAMES) as host:
         yield host
 
 

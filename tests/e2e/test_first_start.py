@@ -167,7 +167,7 @@ def test_idle_memory_stays_in_its_budget(installation):
     assert sum(sizes.values()) < MEMORY_LIMIT, sizes
 
 
-@pytest.mark.parametrize("name", ["langbot.server", "worker", "runners.sdk"])
+@pytest.mark.parametrize("name", ["langbot.server", "langbot.worker", "runners.sdk"])
 def test_a_killed_process_comes_back(installation, name):
     installation.start().wait_ready()
     killed = installation.child(name)

@@ -69,6 +69,11 @@ async def test_a_reply_is_made_anew(bot):
         _, first = await answered(page, "one", "k1", "re one")
         await answered(page, "two", "k2", "re two")
         await page.send(type="regenerate", message_id=first["id"])
+        asked = await page.frame("replaces")
+        assert (asked["message_id"], asked["messages"]) == (first["id"], 1)
+        assert await AgentRun.objects.acount() == 2
+        sure = {"message_id": first["id"], "confirmed": True}
+        await page.send(type="regenerate", **sure)
         history = await page.frame("history")
         assert history["anew"]
         assert [one["text"] for one in history["items"]] == ["one"]

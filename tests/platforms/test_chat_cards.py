@@ -57,7 +57,9 @@ async def test_a_visitor_answers_a_question(bot):
         assert shown["form"]["title"] == "Which size?"
         answer = {"type": "answer", "action_id": str(action.public_id)}
         await page.send(**answer, values={"size": "xxl"})
-        assert (await page.frame("error"))["code"] == "invalid_decision"
+        refused = await page.frame("error")
+        assert refused["code"] == "invalid_decision"
+        assert refused["action_id"] == str(action.public_id)
         await page.send(**answer, values={"size": "m"})
         assert (await card(page))["status"] == "responded"
         await page.send(**answer, values={"size": "l"})

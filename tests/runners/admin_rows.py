@@ -29,6 +29,7 @@ def make_run(agent, status=RunStatus.COMPLETED, text="Hello there", **fields):
         type="message.received",
         time=now,
         conversation=conversation,
+        actor=fields.pop("actor", {}),
         input_summary=text,
         input={"text": text},
         trigger_source="webui",

@@ -1,6 +1,7 @@
 """A reply made anew by its button on the page of a conversation."""
 
 import re
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -47,10 +48,12 @@ def page_of(conversation):
     return reverse("admin:langbot_runners_conversation_change", args=[conversation.pk])
 
 
-def press(client, conversation, message):
+def press(client, conversation, message, **more):
+    """Press the button, and the one of the question that follows."""
     name = "admin:langbot_runners_conversation_regenerate"
     url = reverse(name, args=[conversation.pk])
-    return client.post(url, {"message": message}, follow=True)
+    given = {"message": message, "post": "yes", **more}
+    return client.post(url, given, follow=True)
 
 
 def answers():
@@ -62,6 +65,13 @@ def test_each_answer_has_a_button_that_makes_it_anew(operator, conversation):
     body = operator.get(page_of(conversation)).content.decode()
     buttons = BUTTON.findall(body)
     assert buttons == list(answers().values())
+    asked = press(operator, conversation, buttons[0], post="").content.decode()
+    assert "1 message that was said after it leaves with it" in asked
+    assert "re one" in asked
+    assert "is sent to the people" not in asked  # nobody's bot is in it
+    assert len(answers()) == 2
+    last = press(operator, conversation, buttons[1], post="").content.decode()
+    assert "leaves with it" not in last
     response = press(operator, conversation, buttons[0])
     assert "The reply is being made anew." in response.content.decode()
     attempt = AgentRun.objects.get(attempt=2)
@@ -98,6 +108,14 @@ def test_a_conversation_of_another_workspace_does_not_exist(conversation):
 def test_a_message_that_there_is_not_is_said_plainly(operator, conversation, named):
     body = press(operator, conversation, named).content.decode()
     assert "There is no such message." in body
+
+
+def test_who_has_a_platform_is_told_that_it_is_sent_there(operator, conversation):
+    Conversation.objects.update(bot_id=uuid4())
+    first, *_ = answers().values()
+    asked = press(operator, conversation, first, post="").content.decode()
+    assert "is sent to the people" in asked
+    assert AgentRun.objects.count() == 2
 
 
 def test_a_button_changes_nothing_by_being_read(operator, conversation):

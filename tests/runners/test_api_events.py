@@ -1,7 +1,9 @@
 import pytest
+from django.db import transaction
 
 from agents.models import AgentBinding
-from runners.models import AgentRun, EventLog
+from runners.models import AgentRun, EventLog, QueuedMessage
+from runners.steering import claim_messages
 from tests.factories import AgentFactory, BotFactory
 
 EVENTS = "/api/v1/events/"
@@ -163,3 +165,29 @@ def test_a_list_asks_the_same_few_questions(
         rows = api_client.get(EVENTS).json()["results"]
     assert len(rows) == count
     assert all(len(row["runs"]) == 1 for row in rows)
+
+
+def test_an_event_names_the_run_that_took_it_up(send, api_client, bound, agent):
+    """LB-85: what a message that is absorbed has instead of a run of its own."""
+    assert send(conversation="room", event_id="first").status_code == 202
+    assert send(conversation="room", event_id="then").status_code == 202
+    run = AgentRun.objects.get()
+    url = f"{EVENTS}{EventLog.objects.get(event_id='then').public_id}/"
+    assert api_client.get(url).json()["steering"] is None  # it waits for its turn
+    QueuedMessage.objects.update(mode="steering", meets=run.pk)
+    waiting = api_client.get(url).json()["steering"]
+    assert (waiting["status"], waiting["claimed_by_run_id"]) == ("queued", None)
+    AgentRun.objects.update(status="running")
+    with transaction.atomic():
+        claim_messages(run.pk, 1)
+    taken = api_client.get(url).json()
+    assert taken["runs"] == []
+    assert taken["steering"].pop("claimed_at")
+    assert taken["steering"] == {
+        "status": "injected",
+        "trigger_behavior": "absorbed_into_active_run",
+        "claimed_by_run_id": str(run.public_id),
+        "claimed_runner_id": run.runner_id,
+    }
+    first = EventLog.objects.get(event_id="first").public_id
+    assert api_client.get(f"{EVENTS}{first}/").json()["steering"] is None

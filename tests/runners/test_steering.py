@@ -4,6 +4,7 @@ import pytest
 from django.db import transaction
 
 from agents.models import RunnerDescriptor
+from runners.branches import messages_after, regenerate
 from runners.choices import EventType, QueuedStatus, RunStatus
 from runners.ledger.batches import Batch, Ending, write_batches
 from runners.ledger.fence import NewEvent
@@ -280,3 +281,81 @@ def test_a_finished_run_absorbs_nothing(steered):
     assert claim_messages(run.pk, 10) == {"messages": []}
     assert admit(message(steered, "two")).status == "started"
     finish(live(run.conversation))
+
+
+# A reply made anew
+
+
+def made_anew(run, role="assistant"):
+    rows = TranscriptItem.objects.current().filter(run=run, role=role)
+    return regenerate(rows.latest("seq"), "ada").run
+
+
+@pytest.fixture
+def joined(steered):
+    """Return a run that has answered `one` and what it took up: `two` and `three`."""
+    run = carried(admit(message(steered, "one")).run)
+    for text in ("two", "three"):
+        admit(message(steered, text))
+        pull(run)
+    complete(run, "answer to all")
+    return run
+
+
+def test_what_a_turn_took_up_waits_for_the_next_attempt(joined):
+    again = carried(made_anew(joined))
+    assert said(joined.conversation) == ["user one"]
+    assert told(again) == [["two", "three"]]
+    assert len(pull(again)["messages"]) == 2
+    complete(again, "better")
+    assert broken_ledgers([again.pk]) == []
+    shown = ["user one", "user two", "user three", "assistant better"]
+    assert said(joined.conversation) == shown
+    third = carried(made_anew(again, role="user"))
+    assert told(third) == [["two", "three"]]
+    assert len(pull(third)["messages"]) == 2
+    complete(third, "best")
+    assert said(joined.conversation) == [*shown[:-1], "assistant best"]
+    assert QueuedMessage.objects.filter(run=third, status="injected").count() == 2
+
+
+def test_what_no_runner_takes_up_again_gets_answers_of_its_own(joined):
+    RunnerDescriptor.objects.update(capabilities={})
+    again = made_anew(joined)
+    assert told(again) == []
+    finish(again, "better")
+    finish(live(joined.conversation), "to two")
+    finish(live(joined.conversation), "to three")
+    assert said(joined.conversation) == [
+        *("user one", "assistant better"),
+        *("user two", "assistant to two"),
+        *("user three", "assistant to three"),
+    ]
+
+
+def test_what_later_turns_took_up_goes_with_them(joined, steered):
+    later = carried(admit(message(steered, "four")).run)
+    admit(message(steered, "five"))
+    pull(later)
+    complete(later, "later")
+    again = made_anew(joined)
+    assert told(again) == [["two", "three"]]
+    assert QueuedMessage.objects.waiting().count() == 2
+
+
+def test_what_the_queue_has_forgotten_waits_again_too(joined):
+    QueuedMessage.objects.all().delete()  # as retention does
+    again = carried(made_anew(joined))
+    assert told(again) == [["two", "three"]]
+
+
+def test_it_is_known_before_what_a_reply_made_anew_replaces(joined, steered):
+    answer = TranscriptItem.objects.get(text="answer to all")
+    assert messages_after(answer) == 0
+    later = carried(admit(message(steered, "four")).run)
+    admit(message(steered, "five"))
+    pull(later)
+    complete(later, "later")
+    for text in ("answer to all", "one", "three"):
+        assert messages_after(TranscriptItem.objects.get(text=text)) == 2
+    assert messages_after(TranscriptItem.objects.get(text="later")) == 0

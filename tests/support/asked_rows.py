@@ -93,3 +93,16 @@ def lose_a_delivery() -> None:
     from tests.platforms.receiver import delivery
 
     delivery(Bot.objects.get(slug="hook"), target="room|", status="failed")
+
+
+def give_form(key: int, fields: list[dict[str, Any]]) -> None:
+    """Let a question ask for these fields, with two buttons of its own."""
+    from runners.models import PendingAction
+
+    action = PendingAction.objects.get(pk=key)
+    buttons = [
+        {"id": "send", "label": "Send it", "style": "primary"},
+        {"id": "later", "label": "Later", "style": "default"},
+    ]
+    form = {**(action.form or {}), "fields": fields, "actions": buttons}
+    PendingAction.objects.filter(pk=key).update(form=form)

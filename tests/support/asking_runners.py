@@ -44,9 +44,10 @@ class Forgetful(Asking):
 
 
 class Both(Asking):
-    """`<number> <seconds> <each|all>`: calls `count` and `count_slowly` at once.
+    """`<number> <seconds> <each|all|late>`: calls `count` and `count_slowly` at once.
 
-    It tells of each answer as it comes, or of all together.
+    It tells of each answer as it comes, or of all together; with `late` it calls
+    `count` once `count_slowly` has answered, and tells of both then.
     """
 
     name = "both"
@@ -70,11 +71,17 @@ class Both(Asking):
         self, ctx: RunContext, calls: dict[str, dict[str, Any]]
     ) -> AsyncIterator[tuple[str, Any]]:
         async def call(name: str) -> tuple[str, Any]:
-            given = calls[name]
-            return name, await ctx.api.call_tool(name, given, tool_call_id=f"id_{name}")
+            key, given = f"id_{name}", calls[name]
+            try:
+                return name, await ctx.api.call_tool(name, given, tool_call_id=key)
+            except HostCallError as error:
+                return name, {"error": error.code}
 
-        asked = [asyncio.create_task(call(name)) for name in calls]
-        if ctx.text.endswith("all"):
+        slow = asyncio.create_task(call("count_slowly"))
+        if ctx.text.endswith("late"):
+            await asyncio.wait([slow])
+        asked = [slow, asyncio.create_task(call("count"))]
+        if not ctx.text.endswith("each"):
             await asyncio.wait(asked)
         for answered in asyncio.as_completed(asked):
             yield await answered

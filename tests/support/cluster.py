@@ -26,10 +26,7 @@ from tests.support import sdk_runners
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 STOP_SECONDS = 12.0
-_WORKER = (
-    "-m celery --quiet -A langbot.celery worker -P threads -c 4 -Q runs,ops "
-    "--without-gossip --without-mingle --without-heartbeat"
-)
+_WORKER = "-m langbot.worker"
 
 
 class HostProcess:

@@ -27,10 +27,7 @@ T = TypeVar("T")
 READY_SECONDS = 60.0
 TERMINAL = frozenset({"completed", "failed", "cancelled", "timeout"})
 # As the supervisor starts it.
-WORKER = (
-    "-m celery --quiet -A langbot.celery worker -P threads -c 4 -Q runs,ops "
-    "--without-gossip --without-mingle --without-heartbeat"
-)
+WORKER = "-m langbot.worker"
 _POLL_SECONDS = 0.02
 _PAGE = 200
 _TROUBLE = re.compile(r"Traceback \(most recent call last\)|was never retrieved")

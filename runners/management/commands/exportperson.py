@@ -26,6 +26,7 @@ class Command(BaseCommand):
         with path.open("wb") as file:
             counts = export_person(person, file)
         after = {"person": person.pseudonym, "rows": counts}
-        record_host_act(command_author("exportperson"), "person exported", after)
+        author = command_author("exportperson")
+        record_host_act(author, "person exported", after, person.workspace)
         for name, count in counts.items():
             self.stdout.write(f"{name}: {count}")

@@ -1,6 +1,7 @@
 """Markdown of models: readable, and never more than it should be."""
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -73,3 +74,15 @@ def test_a_hostile_text_costs_little(text):
 def test_a_text_too_long_is_shown_as_it_is():
     html = markdown_html("<b>" + "x" * 200_000)
     assert html.startswith("<pre>&lt;b&gt;")
+
+
+def test_long_texts_are_not_kept_in_memory():
+    text = "A word, **bold**.\n\n" * 1000
+    tracemalloc.start()
+    markdown_html(f"warm up {text}")
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(10):
+        markdown_html(f"{number} {text}")
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 2 * len(text)

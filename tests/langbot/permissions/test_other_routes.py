@@ -20,8 +20,19 @@ ACTS = {
     "toolgrant": "revoke",
 }
 # Open to whoever knows a bot or has a link; signatures and tokens guard them.
-BY_SLUG = {"webhooks/<slug:slug>/", "chat/<slug:slug>/", "actions/<str:token>/"}
-PLAIN = {"code": "not_found", "rest": "files", "act": "cancel", "token": "x"}
+BY_SLUG = {
+    "webhooks/<slug:slug>/",
+    "chat/<slug:slug>/",
+    "chat/<slug:slug>/files/<str:address>/",
+    "actions/<str:token>/",
+}
+PLAIN = {
+    "code": "not_found",
+    "rest": "files",
+    "act": "cancel",
+    "token": "x",
+    "address": "x",
+}
 
 
 def label_of(route):

@@ -11,9 +11,13 @@ from asgiref.sync import sync_to_async
 
 from runners.choices import RunStatus
 from runners.engine import sweeps
+from runners.engine.active import ActiveRun, Tenure
 from runners.engine.adoption import Adoption, finish_stuck_cancels
+from runners.engine.carrying_out import Decisions
 from runners.engine.engine import Engine
-from runners.engine.snapshot import freeze, load_runs
+from runners.engine.placement import Place
+from runners.engine.snapshot import freeze, load_runs, thaw
+from runners.engine.starter import Starter
 from runners.ledger import claims
 from runners.models import AgentRun, RunEvent, TranscriptItem
 from tests.runners.admin_rows import add_events, make_run
@@ -80,6 +84,27 @@ async def test_a_run_that_cannot_be_read_ends_and_keeps_no_other_from_going_on(a
     assert carried == {sound.pk}
     await sync_to_async(broken.refresh_from_db)()
     assert (broken.status, broken.error_code) == ("failed", "host_lost")
+
+
+async def test_a_worker_that_is_late_takes_nothing_from_the_next_invocation(agent):
+    """It slept as it parked a run, which a person let go on elsewhere meanwhile."""
+    run = await sync_to_async(lost_run)(agent)
+    (loaded,) = await sync_to_async(load_runs)([run.pk])
+    async with adopter() as adoption:
+        engine = adoption._engine
+        engine.starter, engine.decisions = Starter(engine), Decisions(engine)
+        engine.is_draining = True  # it does no more than to give the run up
+        tenure = Tenure(1, 1, Place("web", uuid4()))
+        parked = ActiveRun(thaw(loaded), tenure, engine.on_call)
+        parked.cursor = (await engine.client.xadd(parked.key, {"f": "mine"})).decode()
+        await engine.client.xadd(parked.key, {"f": "the next one's"})
+        engine.parked(parked)
+        await engine.outgoing.drain()
+        left = await engine.client.xrange(parked.key)
+        assert [fields for _, fields in left] == [{b"f": b"the next one's"}]
+        engine.ended(parked)
+        await engine.outgoing.drain()
+        assert not await engine.client.exists(parked.key)
 
 
 async def test_a_run_of_a_remote_runtime_is_left_to_it(agent):

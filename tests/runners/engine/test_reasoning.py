@@ -3,7 +3,7 @@
 import pytest
 
 from runners.choices import HIDDEN_THOUGHT, THOUGHT, Role, RunStatus
-from runners.ledger.finishing import thought_items
+from runners.ledger.finishing import turn_rows
 from runners.ledger.positions import RunOutput
 from runners.models import AgentRun, RunEvent
 from tests.runners.engine.test_results import feed, kinds, log  # noqa: F401 - fixtures
@@ -70,7 +70,7 @@ def test_hidden_thinking_is_marked_and_has_a_row_of_its_own(log, feed, shown):  
     feed(REASONING, text=", well")
     assert [event.data.get("hidden", False) for event in log.events] == [not shown]
     run = AgentRun(status=RunStatus.COMPLETED, snapshot={"delivery_policy": policy})
-    (item,) = thought_items(run, log.reply(complete=True))
+    (item,) = turn_rows(run, log.reply(complete=True))
     assert item.role == Role.REASONING
     assert item.text == "Hm, well"
     assert item.item_type == (THOUGHT if shown else HIDDEN_THOUGHT)

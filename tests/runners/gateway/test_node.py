@@ -229,6 +229,37 @@ async def test_the_next_invocation_stops_one_that_its_dead_worker_had_not():
         await client.delete(run_inbound(run))
 
 
+async def test_a_worker_that_is_late_stops_no_later_invocation():
+    """One that slept as it parked a run wakes up when that goes on elsewhere."""
+    async with working_node() as (node, client), socket_of(node) as (session, plugin):
+        plugin.reads.set()
+        run, held = uuid4(), uuid4()
+        for number in (1, 2):
+            message = start_of(session, run)
+            message.number = number
+            await tell(client, node, message)
+        await until(lambda: len(plugin.got) == 3)
+        stop = NodeMessage(Kind.CANCEL, session.id, run, number=1)
+        await tell(client, node, stop)
+        later = NodeMessage(Kind.FRAME, session.id, payload=b"later")
+        await tell(client, node, later)
+        await until(lambda: b"later" in plugin.got)
+        assert list(session.run_ids) == [run]
+        node.relay.push(run, b'"new"')
+        async with asyncio.timeout(5):
+            while not await client.xlen(run_inbound(run)):
+                await asyncio.sleep(0.01)
+        waits = start_of(session, held)
+        waits.number = 2
+        session.held[held] = waits.fields([])
+        node._hold(NodeMessage(Kind.CANCEL, session.id, held, number=1).fields([]))
+        assert held in session.held
+        stop.number = 2
+        await tell(client, node, stop)
+        await until(lambda: not session.run_ids)
+        await client.delete(run_inbound(run))
+
+
 async def test_a_run_that_comes_again_gets_a_pipe_that_is_open():
     async with working_node() as (node, client):
         run = uuid4()

@@ -54,7 +54,7 @@ class Told:
         """All that it was told is written elsewhere in these tests."""
 
     @asynccontextmanager
-    async def effect(self, data):
+    async def effect(self):
         yield
 
     async def files(self, names):
