@@ -1,5 +1,6 @@
 """One person's data: what is held, its export, and its removal."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import messages
@@ -11,7 +12,6 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_POST
 
 from langbot.core.access import author_of
 from langbot.core.audit import record_host_act
@@ -45,6 +45,20 @@ _KINDS: dict[str, Any] = {
 }
 
 
+View = Callable[[HttpRequest], HttpResponseBase]
+
+
+def _only_posted(view: View) -> View:
+    """Send who only opens an act's address, as after logging in, to its form."""
+
+    def act(request: HttpRequest) -> HttpResponseBase:
+        if request.method != "POST":
+            return HttpResponseRedirect(reverse(_PAGE))
+        return view(request)
+
+    return act
+
+
 class PersonPages(ErasingPeople):
     """Adds `person/` and what it does to the pages of conversations."""
 
@@ -52,8 +66,8 @@ class PersonPages(ErasingPeople):
 
     def get_urls(self) -> Any:
         name, site = "langbot_runners_conversation_person", self.admin_site
-        export = require_POST(site.admin_view(self.export_person_view))
-        erase = require_POST(site.admin_view(self.erase_person_view))
+        export = site.admin_view(_only_posted(self.export_person_view))
+        erase = site.admin_view(_only_posted(self.erase_person_view))
         return [
             path("person/", site.admin_view(self.person_view), name=name),
             path("person/export/", export, name=f"{name}_export"),

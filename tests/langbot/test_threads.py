@@ -11,6 +11,7 @@ from django.urls import path
 from langbot.threads import KEPT_THREADS, ThreadedHandler
 
 AT_ONCE = 3 * KEPT_THREADS
+SECONDS = 20  # far more than any of it takes
 
 
 class Stream:
@@ -45,8 +46,8 @@ async def ask(handler, place):
     scope = {"type": "http", "method": "GET", "path": place, "headers": []}
     request = ApplicationCommunicator(handler, scope)
     await request.send_input({"type": "http.request", "body": b""})
-    assert (await request.receive_output())["status"] == 200
-    return request, (await request.receive_output())["body"]
+    assert (await request.receive_output(SECONDS))["status"] == 200
+    return request, (await request.receive_output(SECONDS))["body"]
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ async def test_who_streams_keeps_no_thread(stream, new_threads):
     assert len(new_threads()) == 1
     stream.goes_on.set()
     for request, _ in begun:
-        assert (await request.receive_output())["body"] == b"ended"
-        await request.wait()
+        assert (await request.receive_output(SECONDS))["body"] == b"ended"
+        await request.wait(SECONDS)
 
 
 async def test_more_at_once_than_threads_are_kept(stream):
@@ -78,10 +79,10 @@ async def test_more_at_once_than_threads_are_kept(stream):
     assert all(body.startswith(b"request") for _, body in answers)
     stream.goes_on.set()
     for request, _ in begun:
-        assert (await request.receive_output())["body"] == b"ended"
-        await request.wait()
+        assert (await request.receive_output(SECONDS))["body"] == b"ended"
+        await request.wait(SECONDS)
     for request, _ in answers:
-        await request.wait()
+        await request.wait(SECONDS)
     assert len(handler._idle) == KEPT_THREADS
 
 

@@ -235,10 +235,13 @@ def test_who_may_look_and_erase(member, say, bot, group, looks, erases):
     assert (PAGE in listed.content.decode()) is looks
 
 
-def test_a_get_neither_exports_nor_erases(member, bot):
+def test_a_get_neither_exports_nor_erases(member, say, bot):
+    say(EVE, "I am Eve", place="alone", answer="Hello")
     client = member("admins")
     for address in (EXPORT, ERASE):
-        assert client.get(address, whom(bot, confirmed=EVE)).status_code == 405
+        answer = client.get(address, whom(bot, confirmed=EVE))
+        assert (answer.status_code, answer.url) == (302, PAGE)
+    assert EventLog.objects.exists()
 
 
 def test_a_page_of_much_takes_few_queries(
