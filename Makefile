@@ -1,8 +1,5 @@
 # Everything runs in .venv; nothing of the system is changed.
-# The system's Python first: distributions build it with profile-guided optimization,
-# version managers often without, and the host then takes half as much CPU again.
-PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; \
-  sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
+PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin

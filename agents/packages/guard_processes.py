@@ -17,6 +17,9 @@ from agents.packages.guard_environment import MARKER
 
 _PROC: Final = Path("/proc")
 _KILL_SECONDS: Final = 5.0
+_LOOKS_WITHOUT: Final = 2
+_KERNEL_SECONDS: Final = 0.01
+_EXECUTING_SECONDS: Final = 0.05
 
 
 def end_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
@@ -35,11 +38,16 @@ def marked_processes(marker: str) -> list[int]:
 def end_marked(marker: str) -> int:
     """Kill the processes of a marker until none is left; returns how many were.
 
-    Raises TimeoutError when one does not go within 5 s.
+    A process that is just being executed shows no environment for a moment: none is
+    left when a second look, a little later, finds none either. Raises TimeoutError
+    when one does not go within 5 s.
     """
     ended: set[int] = set()
     deadline = time.monotonic() + _KILL_SECONDS
-    while pids := marked_processes(marker):
+    looks_without = 0
+    while looks_without < _LOOKS_WITHOUT:
+        pids = marked_processes(marker)
+        looks_without = 0 if pids else looks_without + 1
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -47,7 +55,8 @@ def end_marked(marker: str) -> int:
         if time.monotonic() > deadline:
             message = f"processes of {marker} do not end: {pids}"
             raise TimeoutError(message)
-        time.sleep(0.01)  # the kernel takes a moment; what they started comes next
+        # The kernel takes a moment; what they started comes next.
+        time.sleep(_KERNEL_SECONDS if pids else _EXECUTING_SECONDS)
     return len(ended)
 
 

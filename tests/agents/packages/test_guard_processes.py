@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -64,6 +65,21 @@ def test_a_stubborn_family_is_killed_with_those_that_left_the_group(family):
     assert process.exit_code == -9
     psutil.wait_procs(members, 5)
     assert not any(m.is_running() and m.status() != "zombie" for m in members)
+
+
+def test_one_that_is_being_executed_is_not_overlooked(tmp_path):
+    """It executes itself again and again, and has no environment in between."""
+    script = tmp_path / "again"
+    script.write_text('#!/bin/sh\nexec "$0"\n')
+    script.chmod(0o755)
+    for turn in range(30):
+        marker = f"{RUN}again{turn}:"
+        with subprocess.Popen([script], env={MARKER: marker}) as process:
+            end_marked(marker)
+            try:
+                assert process.wait(1) == -signal.SIGKILL
+            finally:
+                process.kill()
 
 
 def test_leftovers_are_found_by_their_marker_alone(family):
