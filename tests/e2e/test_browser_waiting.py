@@ -121,11 +121,17 @@ def test_a_question_keeps_its_place(talking_host, page):
     assert order(page) == live
 
 
-def test_the_test_page_says_that_a_person_is_asked(talking_host, page):
-    log_in(page, talking_host.url, talking_host.secrets)
-    page.goto(f"{talking_host.url}/admin/langbot_agents/agent/?q=questioning")
+def open_test(page, host, agent):
+    """Come to an agent's test page, with its script."""
+    page.goto(f"{host.url}/admin/langbot_agents/agent/?q={agent}")
     page.locator("#result_list tbody th a").first.click()
     page.get_by_role("link", name="Test", exact=True).click()
+    page.wait_for_url("**/test/**", wait_until="load")
+
+
+def test_the_test_page_says_that_a_person_is_asked(talking_host, page):
+    log_in(page, talking_host.url, talking_host.secrets)
+    open_test(page, talking_host, "questioning")
     say(page, "begin")
     asked = page.locator(".lb-said .lb-saying", has_text="Who are you?")
     asked.get_by_text("Waiting for a person to decide").wait_for()
@@ -136,9 +142,7 @@ def test_the_test_page_says_that_a_person_is_asked(talking_host, page):
 
 def test_the_test_page_refuses_a_second_message_in_words(talking_host, page):
     log_in(page, talking_host.url, talking_host.secrets)
-    page.goto(f"{talking_host.url}/admin/langbot_agents/agent/?q=dawdling")
-    page.locator("#result_list tbody th a").first.click()
-    page.get_by_role("link", name="Test", exact=True).click()
+    open_test(page, talking_host, "dawdling")
     say(page, "first")
     page.locator(".lb-said").get_by_text("slow").wait_for()
     say(page, "second")

@@ -44,6 +44,7 @@ def test_a_test_without_a_plugin_says_what_it_waits_for(host, page):
     page.goto(f"{host.url}/admin/langbot_agents/agent/?q=test-waits")
     page.get_by_role("link", name="Tested without a plugin").click()
     page.get_by_role("link", name="Test", exact=True).click()
+    page.wait_for_url("**/test/**", wait_until="load")
     page.get_by_label("Message").fill("is anybody there?")
     page.keyboard.press("Enter")
     waits = f"It waits for a plugin that serves {OFFLINE}"
