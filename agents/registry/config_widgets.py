@@ -87,6 +87,7 @@ class RowsWidget(forms.MultiWidget):
     """Rows of several inputs each; an empty one adds another.
 
     Any number is taken back: `langbot_admin/prompt.js` adds, moves and removes them.
+    Each kind of row says how it is read and written: `rows_of` and `row`.
     """
 
     main = 0  # the input that each row has to have
@@ -97,7 +98,7 @@ class RowsWidget(forms.MultiWidget):
 
     def rows_of(self, value: Any) -> list[list[str]]:
         """Return the texts of each row, as stored or as posted."""
-        raise NotImplementedError
+        raise NotImplementedError  # no ABC: widgets have a metaclass of their own
 
     def blank(self, *, is_first: bool) -> list[str]:
         """Return the texts of a row that nobody has filled in."""
@@ -107,7 +108,7 @@ class RowsWidget(forms.MultiWidget):
         self, name: str, number: int, row: list[str], given: Any, renderer: Any
     ) -> SafeString:
         """Return the inputs of one row."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[list[str]]:
         posted = (f"{name}_{number}" for number in range(MOST_ROWS))
