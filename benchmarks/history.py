@@ -24,7 +24,7 @@ _REPEATS = 50  # of each page at each size; the median counts
 # Rows as the ledger writes them, without their run and event.
 _FILL = """
     WITH RECURSIVE numbers(n) AS (
-        SELECT %s UNION ALL SELECT n + 1 FROM numbers WHERE n < %s
+        SELECT CAST(%s AS integer) UNION ALL SELECT n + 1 FROM numbers WHERE n < %s
     )
     INSERT INTO {table} (public_id, created_at, conversation_id, seq, role, item_type,
         text, content, artifact_refs, actor_id, actor_name, metadata)

@@ -5,7 +5,8 @@ connection, and an async core under sync middleware hops between threads several
 times. Here a request borrows a kept thread once; none is ever refused.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,12 +18,26 @@ from django.http.response import HttpResponseBase
 KEPT_THREADS = 16
 
 
-class _Loan:
-    """The thread of one request, until its sync code has been run."""
+class _Loan(Executor):
+    """Runs the sync code of one request on the thread that it borrowed."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self.executor = executor
-        self.is_open = True
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._is_open = True
+
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Run on the borrowed thread, or on the one that came in its place."""
+        return self._thread.submit(function, *args, **kwargs)
+
+    def end(self, instead: ThreadPoolExecutor) -> ThreadPoolExecutor | None:
+        """Return the borrowed thread, once; what comes later runs on `instead`."""
+        if not self._is_open:
+            return None
+        self._is_open = False
+        borrowed, self._thread = self._thread, instead
+        return borrowed
 
 
 _loan: ContextVar[_Loan] = ContextVar("loan")
@@ -35,15 +50,16 @@ class ThreadedHandler(ASGIHandler):
         super().__init__()
         self.load_middleware(is_async=False)
         self._idle: list[ThreadPoolExecutor] = []
+        self._ends_of_streams = ThreadPoolExecutor(1, "request-end")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request with its sync code on one borrowed thread."""
-        executor = self._idle.pop() if self._idle else ThreadPoolExecutor(1, "request")
-        loan = _Loan(executor)
+        thread = self._idle.pop() if self._idle else ThreadPoolExecutor(1, "request")
+        loan = _Loan(thread)
         _loan.set(loan)
         try:
             # Django enters a context of its own only where none is entered yet.
-            async with ThreadSensitiveContext(executor=executor):
+            async with ThreadSensitiveContext(executor=loan):
                 await super().__call__(scope, receive, send)
         finally:
             self._give_back(loan)
@@ -51,17 +67,20 @@ class ThreadedHandler(ASGIHandler):
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Run middleware and view together on the request's thread.
 
-        Who streams does not keep it: its end waits for a moment of whoever has it.
+        Who streams from the event loop does not keep it: all that is left to run is
+        the end of the response, and one thread does that for all streams.
         """
         response = await sync_to_async(self.get_response)(request)
-        if response.streaming:
+        if response.streaming and getattr(response, "is_async", False):
             self._give_back(_loan.get())
         return response
 
     def _give_back(self, loan: _Loan) -> None:
-        if not loan.is_open:
+        thread = loan.end(self._ends_of_streams)
+        if thread is None:
             return
-        loan.is_open = False
-        # The thread of one that is not kept ends when nobody refers to it any more.
         if len(self._idle) < KEPT_THREADS:
-            self._idle.append(loan.executor)
+            self._idle.append(thread)
+        else:
+            # Left to the garbage collector, hundreds wait for a collection.
+            thread.shutdown(wait=False)
