@@ -39,7 +39,7 @@ Part = Callable[[Sequence[Host], Plan], Awaitable[Results]]
 
 def make_plan(plugin_kind: str, *, quick: bool) -> Plan:
     """Return the plan that keeps a round at a few seconds."""
-    runs = {1: 120, 8: 320, 32: 640, 128: 1024}
+    runs = {1: 120, 8: 320, 32: 640, 128: 2560}
     divisor = (_SDK_SLOWNESS if plugin_kind == SDK_PLUGIN else 1) * (8 if quick else 1)
     fewer = {level: max(3, level, count // divisor) for level, count in runs.items()}
     return Plan(1 if quick else 3, fewer, 50 if quick else 150)
