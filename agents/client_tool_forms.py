@@ -24,12 +24,14 @@ _CAPTIONS: dict[str, Any] = {
     "description": gettext_lazy("What it does, for the model"),
     "parameters": gettext_lazy("Parameters (JSON schema)"),
 }
+_TOO_LONG = gettext_lazy("Enter at most %(max_length)d characters.")
 # What the policy's schema says, in the words of the form.
 _PROBLEMS: dict[str, Any] = {
     "string_pattern_mismatch": gettext_lazy(
         "Enter 1 to 64 letters, digits, underscores or hyphens."
     ),
-    "string_too_long": gettext_lazy("Enter at most %(max_length)d characters."),
+    "string_too_long": _TOO_LONG,
+    "json_too_long": _TOO_LONG,
     "dict_type": gettext_lazy("Enter a JSON object."),
 }
 
@@ -136,15 +138,16 @@ def _read(row: list[str]) -> dict[str, Any]:
     name, description, schema = row
     given: dict[str, Any] = {"name": name.strip(), "description": description}
     try:
-        check_storable([name, description])
+        part = "description"
+        check_storable(description)
+        part = "parameters"
         if schema.strip():
-            given["parameters"] = StrictJSONParser().parse(
+            given[part] = StrictJSONParser().parse(
                 BytesIO(schema.encode("utf-8", "surrogatepass"))
             )
         return ClientTool.model_validate(given).model_dump()
     except ParseError as error:
-        problem = f"{_CAPTIONS['parameters']}: {error.detail}"
-        raise ValidationError(problem) from None
+        raise ValidationError(f"{_CAPTIONS[part]}: {error.detail}") from None
     except PolicyError as error:
         raise ValidationError(list(_problems(error))) from None
 
@@ -152,8 +155,7 @@ def _read(row: list[str]) -> dict[str, Any]:
 def _problems(error: PolicyError) -> Iterator[str]:
     for issue in error.errors():
         text = _PROBLEMS.get(issue["type"])
-        said = issue["msg"].removeprefix("Value error, ")
-        words = said if text is None else str(text) % issue.get("ctx", {})
+        words = issue["msg"] if text is None else str(text) % issue.get("ctx", {})
         yield f"{_CAPTIONS[str(issue['loc'][0])]}: {words}"
 
 

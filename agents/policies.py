@@ -7,6 +7,7 @@ from glob import escape
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 CLIENT_TOOL_CHARACTERS = 16_000  # a schema travels with every run that has it
 StateScope = Literal["conversation", "actor", "subject", "runner"]
@@ -37,8 +38,9 @@ class ClientTool(BaseModel):
     @classmethod
     def _is_small(cls, schema: dict[str, Any]) -> dict[str, Any]:
         if len(json.dumps(schema)) > CLIENT_TOOL_CHARACTERS:
-            message = f"at most {CLIENT_TOOL_CHARACTERS} characters of JSON"
-            raise ValueError(message)
+            most = {"max_length": CLIENT_TOOL_CHARACTERS}
+            message = "at most {max_length} characters of JSON"
+            raise PydanticCustomError("json_too_long", message, most)
         return schema
 
 

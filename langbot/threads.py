@@ -5,17 +5,35 @@ connection, and an async core under sync middleware hops between threads several
 times. Here a request borrows a kept thread once; none is ever refused.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpRequest
+from django.db import connections
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 KEPT_THREADS = 16
+
+
+class ThreadedStream(StreamingHttpResponse):
+    """Sends parts that sync code makes, each on the request's thread.
+
+    They are not made on the event loop, and one after the other, so they may go on with
+    what is open on the thread's database connection.
+    """
+
+    def __init__(self, parts: Iterator[Any], **options: Any) -> None:
+        super().__init__(_without_blocking(parts), **options)
+
+
+async def _without_blocking(parts: Iterator[Any]) -> AsyncIterator[Any]:
+    following = sync_to_async(lambda: next(parts, None))
+    while (part := await following()) is not None:
+        yield part
 
 
 class _Loan(Executor):
@@ -24,12 +42,20 @@ class _Loan(Executor):
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self._thread = thread
         self._is_open = True
+        self._under_way: list[Future[Any]] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something still runs, of a request that was cancelled."""
+        return not all(one.done() for one in self._under_way)
 
     def submit(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """Run on the borrowed thread, or on the one that came in its place."""
-        return self._thread.submit(function, *args, **kwargs)
+        begun = self._thread.submit(function, *args, **kwargs)
+        self._under_way = [one for one in self._under_way if not one.done()] + [begun]
+        return begun
 
     def end(self, instead: ThreadPoolExecutor) -> ThreadPoolExecutor | None:
         """Return the borrowed thread, once; what comes later runs on `instead`."""
@@ -71,16 +97,18 @@ class ThreadedHandler(ASGIHandler):
         the end of the response, and one thread does that for all streams.
         """
         response = await sync_to_async(self.get_response)(request)
-        if response.streaming and getattr(response, "is_async", False):
+        streams = response.streaming and getattr(response, "is_async", False)
+        if streams and not isinstance(response, ThreadedStream):
             self._give_back(_loan.get())
         return response
 
     def _give_back(self, loan: _Loan) -> None:
-        thread = loan.end(self._ends_of_streams)
+        is_busy, thread = loan.is_busy, loan.end(self._ends_of_streams)
         if thread is None:
             return
-        if len(self._idle) < KEPT_THREADS:
+        if len(self._idle) < KEPT_THREADS and not is_busy:
             self._idle.append(thread)
         else:
+            thread.submit(connections.close_all)  # no request follows that would do it
             # Left to the garbage collector, hundreds wait for a collection.
             thread.shutdown(wait=False)

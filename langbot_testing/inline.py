@@ -75,6 +75,7 @@ def _carry(run_id: int, runner: FakeRunner) -> bool:
             runner_id=facts.runner_id,
             deadline_at=facts.deadline_at or datetime.now(UTC),
             snapshot=facts.snapshot,
+            invocation=run.invocation,
         )
         for claimed in claim_runs(_NODE, [claim]).values():
             tell = partial(tell_run_started, run, claimed.invocation)

@@ -58,8 +58,10 @@ def resolve_action(
     """
     rows = PendingAction.objects.select_related("workspace", "conversation", "agent")
     action = rows.get(public_id=action_id)
-    if action.status == ActionStatus.OPEN and not action.is_open:
-        _expire(action)  # whoever finds it too late (LH-05)
+    can_be_decided = action.is_open and action.is_usable
+    if action.status == ActionStatus.OPEN and not can_be_decided:
+        _expire(action)  # whoever finds it too late, or of no use (LH-05)
+        action.refresh_from_db()
     _check_open(action)
     check_decision(action, decision, decider)
     with transaction.atomic():
@@ -167,9 +169,9 @@ def _expire(action: PendingAction) -> bool:
     """Close this action and end its run, both or neither; False for a lost race."""
     with transaction.atomic():
         lock_place(action)
-        one = PendingAction.objects.filter(
-            pk=action.pk, status=ActionStatus.OPEN, expires_at__lte=datetime.now(UTC)
-        )
+        one = PendingAction.objects.filter(pk=action.pk, status=ActionStatus.OPEN)
+        if action.is_usable:
+            one = one.filter(expires_at__lte=datetime.now(UTC))
         won = one.update(status=ActionStatus.EXPIRED, settled_at=datetime.now(UTC))
         run = _run_of(action) if won and action.parked else None
         if run is not None:

@@ -18,12 +18,10 @@ from runners.busy import is_busy, live_of
 from runners.choices import Role
 from runners.errors import AgentUnavailableError, ConversationBusyError, NoReplyError
 from runners.incoming import with_stored_files
-from runners.ledger.conversations import TranscriptQuerySet
 from runners.models import AgentRun, Conversation, EventLog, TranscriptItem
 from runners.resets import MARKER
-from runners.retries import begin_attempt
+from runners.retries import begin_attempt, joined
 from runners.spending import check_admission, person_behind
-from runners.steering import wait_again
 
 __all__ = ["find_item", "messages_after", "regenerate", "say_after"]
 
@@ -50,10 +48,8 @@ def regenerate(item: TranscriptItem, actor: str) -> Admitted:
             raise AgentUnavailableError(_("The agent is disabled."))
         place = run.workspace_id, run.agent_id, run.bot_id
         check_admission(*place, run.event.actor, person_behind(run.pk))
-        joined = [one.event for one in _joined(question) if one.event is not None]
-        replaced = _replace_after(conversation, question.seq)
         attempt = begin_attempt(run)
-        wait_again(attempt, joined)
+        replaced = _replace_after(conversation, question.seq)
         after = {"run": str(attempt.public_id), "replaced": replaced}
         record_act(actor, "regenerated", run, after=after)
     return Admitted("started", attempt.event, conversation, attempt)
@@ -64,8 +60,10 @@ def messages_after(item: TranscriptItem) -> int:
 
     They stand after the turn of `item`. Raises NoReplyError as `regenerate` does.
     """
-    question, _run = _answered(item.conversation, item)
-    after = _said_after(question).exclude(pk__in=_joined(question))
+    question, run = _answered(item.conversation, item)
+    rows = TranscriptItem.objects.current().filter(role=Role.USER)
+    after = rows.filter(conversation=question.conversation_id, seq__gt=question.seq)
+    after = after.exclude(pk__in=joined(run.event))
     return after.filter(item_type="message").count()
 
 
@@ -129,17 +127,6 @@ def _event_of(item: TranscriptItem) -> EventLog | None:
     if event is not None and event.runs.exists():
         return event
     return item.run.event if item.run is not None else None
-
-
-def _said_after(question: TranscriptItem) -> TranscriptQuerySet:
-    rows = TranscriptItem.objects.current().filter(role=Role.USER)
-    return rows.filter(conversation=question.conversation_id, seq__gt=question.seq)
-
-
-def _joined(question: TranscriptItem) -> TranscriptQuerySet:
-    """Select what was said during the turn that a message began."""
-    said = _said_after(question).filter(run__event=question.event)
-    return said.exclude(event=question.event).select_related("event").order_by("seq")
 
 
 def _replace_after(conversation: Conversation, seq: int) -> int:

@@ -10,7 +10,7 @@ from runners.models import PendingAction
 def open_requests(run_key: int) -> list[dict[str, Any]]:
     """Return the data of the run's `action.requested` events that are still open."""
     rows = PendingAction.objects.open().filter(run=run_key)
-    return [_told(row) for row in rows.order_by("pk")]
+    return [_told(row) for row in rows.order_by("pk") if row.is_usable]
 
 
 def _told(action: PendingAction) -> dict[str, Any]:

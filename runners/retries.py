@@ -1,4 +1,8 @@
-"""Trying an ended run again: the next attempt at the same event."""
+"""Trying an ended run again: the next attempt at the same event.
+
+A turn is what began it and what people said while it ran (LB-82). Of whatever kind the
+next attempt at it is, it gets both: the event as its own, and the rest to pull.
+"""
 
 from datetime import UTC, datetime
 
@@ -8,15 +12,17 @@ from django.utils.translation import gettext as _
 
 from langbot.core.audit import record_act
 from langbot.lib.models import lock_rows
-from runners.choices import EventType, RunStatus
+from runners.choices import EventType, Role, RunStatus
 from runners.errors import (
     AgentUnavailableError,
     ConversationBusyError,
     NotEndedError,
 )
+from runners.ledger.conversations import TranscriptQuerySet
 from runners.ledger.fence import NewEvent, insert_events
 from runners.ledger.metadata import note_metadata
-from runners.models import AgentRun, Conversation
+from runners.models import AgentRun, Conversation, EventLog, TranscriptItem
+from runners.steering import wait_again
 from runners.wakes import wake_runs
 
 ORIGIN = "retry:"  # and the id of the run that is tried again
@@ -27,9 +33,9 @@ def retry_run(run: AgentRun, actor: str) -> AgentRun:
 
     The new run has the event, conversation, binding and parent of the old one; its
     `origin` names it. What the person said is in the transcript already and is not
-    repeated there. `actor` is the name in the audit log, which is written here.
-    Raises NotEndedError, AgentUnavailableError and ConversationBusyError; nothing
-    was written then.
+    repeated there; what joined the turn waits for the new run. `actor` is the name in
+    the audit log, which is written here. Raises NotEndedError, AgentUnavailableError
+    and ConversationBusyError; nothing was written then.
     """
     if not run.agent.enabled or run.agent.archived_at is not None:
         raise AgentUnavailableError(_("The agent is disabled."))
@@ -45,13 +51,29 @@ def retry_run(run: AgentRun, actor: str) -> AgentRun:
 def begin_attempt(run: AgentRun) -> AgentRun:
     """Queue the next attempt at an ended run's event and wake a worker with it.
 
-    In a transaction; the conversation's row must be locked and nothing live in it.
+    What joined the turn waits for it, in its order, and gets its place in the
+    transcript anew when it is taken up. In a transaction; the conversation's row must
+    be locked and nothing live in it.
     """
+    said = joined(run.event).select_related("event").order_by("seq")
+    events = [item.event for item in said if item.event is not None]
+    said.supersede()
     attempt = _next_attempt(run)
     note_metadata(attempt)
     insert_events([(attempt.pk, 1, 1, NewEvent(EventType.RUN_QUEUED, {}))])
+    wait_again(attempt, events)
     wake_runs([attempt.pk])
     return attempt
+
+
+def joined(event: EventLog) -> TranscriptQuerySet:
+    """Select what was said during the turn of an event, in whichever attempt at it.
+
+    Not what was rolled back, and not what came before the event: that is its past.
+    """
+    said = TranscriptItem.objects.current().filter(role=Role.USER, run__event=event)
+    others = said.filter(event__isnull=False).exclude(event=event)
+    return others.exclude(metadata__has_key="said_before")
 
 
 def _check_may_start(run: AgentRun) -> None:

@@ -8,6 +8,7 @@ asking run finds the sub-run that the call began, and never begins another.
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urljoin
 from uuid import UUID
 
 from django.db import DatabaseError
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from agents.models import Agent
 from agents.resources.tools import ToolCall, ToolError
-from langbot.lib.conf import DEEPEST_SUB_RUN
+from langbot.lib.conf import DEEPEST_SUB_RUN, conf
 from langbot.lib.ids import read_uuid
 from runners.admission import MESSAGE, Incoming, admit
 from runners.agent_tools import DEFAULT_WAIT
@@ -108,7 +109,7 @@ def describe(call: ToolCall, sub_run_id: UUID, *, progress: bool = False) -> Any
         "sub_run_id": str(event.public_id),
         "run_id": str(run.public_id) if run is not None else None,
         "conversation_id": _place(event),
-        "link": _link(run),
+        "link": _link(event),
         "elapsed_seconds": _elapsed(event, run),
     }
     if run is not None and run.is_terminal:
@@ -254,13 +255,14 @@ def _elapsed(event: EventLog, run: AgentRun | None) -> float:
     return round(max(0.0, seconds.total_seconds()), 2)
 
 
-def _link(run: AgentRun | None) -> str:
-    if run is None:
-        return ""
+def _link(event: EventLog) -> str:
+    """Return the admin's page of the talk: an address that people can open (AG-98)."""
+    page = "admin:langbot_runners_conversation_change"
     try:
-        return reverse("langbot:run-detail", args=[run.public_id])
+        path = reverse(page, args=[event.conversation_id])
     except NoReverseMatch:
-        return ""  # a project without our REST
+        return ""  # a project without our admin
+    return urljoin(conf().public_url, path)
 
 
 def _progress(event: EventLog) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Form fields of runner settings that no single HTML input covers."""
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any, ClassVar
 
 from django import forms
@@ -19,7 +19,6 @@ ROLES: Choices = [
     ("user", _("User")),
     ("assistant", _("Assistant")),
 ]
-MOST_ROWS = 200  # of one prompt, or of other rows
 
 
 class OptionalBooleanField(forms.BooleanField):
@@ -111,7 +110,8 @@ class RowsWidget(forms.MultiWidget):
         raise NotImplementedError  # as above
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[list[str]]:
-        posted = (f"{name}_{number}" for number in range(MOST_ROWS))
+        # As many as a form may have (`DATA_UPLOAD_MAX_NUMBER_FIELDS`): none is dropped.
+        posted = (f"{name}_{number}" for number in count())
         present = takewhile(lambda one: f"{one}_{self.main}" in data, posted)
         parts = list(enumerate(self.blank(is_first=True)))
         return [

@@ -106,7 +106,7 @@ def settle_call(
         record.save(force_insert=True)
         _settle(windows, opened, record.cost_microdollars or 0)
     if record.cost_missing:
-        logger.error("nobody knows what a call of %s cost", record.model_name)
+        logger.warning("nobody knows what a call of %s cost", record.model_name)
     return record
 
 

@@ -171,14 +171,6 @@ class RecordAdmin(RecordMixin, ModelAdmin):
     actions: Sequence[Any] | None = ()
 
 
-class RecordInline(RecordMixin, TabularInline):
-    """Related records, as navigation."""
-
-    extra = 0
-    can_delete = False
-    show_change_link = True
-
-
 def badge(text: Any, tone: str = CALM) -> SafeString:
     """Return a status badge; the tone is never the only carrier of the meaning."""
     return format_html('<span class="lb-badge lb-{}">{}</span>', tone, text)
@@ -251,7 +243,6 @@ __all__ = [
     "Media",
     "ModelAdmin",
     "RecordAdmin",
-    "RecordInline",
     "RecordMedia",
     "SearchResult",
     "StackedInline",

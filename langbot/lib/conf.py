@@ -107,6 +107,9 @@ class Limits(BaseModel):
         if self.node_dead_seconds <= 2 * self.heartbeat_seconds:
             message = "a node is dead after more than two missed heartbeats"
             raise ValueError(message)
+        if self.connection_life_seconds <= 2 * self.heartbeat_seconds:
+            message = "a connection lives longer than two missed heartbeats"
+            raise ValueError(message)
         return self
 
 

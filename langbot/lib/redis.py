@@ -59,9 +59,17 @@ def node_alive(node: object) -> str:
     return _key("node", node, "alive")
 
 
-def run_inbound(run: object) -> str:
-    """Frames of one run on their way to its worker; deadline + 10 min."""
-    return _key("in", run)
+def invocation_name(run: object, invocation: int) -> str:
+    """Return what one invocation of a run is called; the first as the run itself.
+
+    So that a worker which is late with an earlier one touches nothing of a later.
+    """
+    return f"{run}:{invocation}" if invocation > 1 else str(run)
+
+
+def run_inbound(run: object, invocation: int = 1) -> str:
+    """Frames of a run's invocation on their way to its worker; deadline + 10 min."""
+    return _key("in", invocation_name(run, invocation))
 
 
 def run_live(run: object) -> str:

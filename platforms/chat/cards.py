@@ -34,7 +34,7 @@ _MOST = 20  # the latest of a visitor
 def cards_of(visit: Visit) -> list[dict[str, Any]]:
     """Return the visitor's latest cards, oldest first; without arguments."""
     rows = _actions(visit).select_related("run").order_by("-pk")[:_MOST]
-    return [_card(action) for action in reversed(rows)]
+    return [_card(action) for action in reversed(rows) if action.is_usable]
 
 
 def answer(visit: Visit, action_id: UUID, values: dict[str, Any] | None) -> None:

@@ -97,8 +97,8 @@ def _shown(
 ) -> dict[str, Any]:
     name, size = str(named.get("name") or ""), named.get("size")
     if stored is None:
-        size = size if isinstance(size, int) else None
-        return {"name": name, "size": size, "is_image": False, "address": None}
+        known = size if isinstance(size, int) and size > 0 else None
+        return {"name": name, "size": known, "is_image": False, "address": None}
     is_here = stored.storage == Artifact.Storage.BLOB
     return {
         "name": stored.name or name,

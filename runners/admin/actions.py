@@ -60,6 +60,12 @@ class RefusedError(AdmissionError):
     code = "action_refused"
 
 
+class InboxPaginator(look.LargeTablePaginator):
+    """Counts requests: "inbox" is the name of the page, and has no plural."""
+
+    template_name = "admin/langbot_runners/inbox_pages.html"
+
+
 @admin.register(PendingAction)
 class PendingActionAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
     class Media(look.RecordMedia):
@@ -72,6 +78,7 @@ class PendingActionAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
     search_help_text = _(
         "The whole id of an action, run or conversation, or the name of a tool."
     )
+    paginator = InboxPaginator  # type: ignore[misc]  # one base calls it a class variable
     actions = ["approve", "reject"]
     change_form_template = "admin/langbot_runners/action.html"
     readonly_fields = [
@@ -90,6 +97,11 @@ class PendingActionAdmin(Acts, IdSearch, look.RecordAdmin, TimedList):
         """What waits comes first."""
         waiting = When(status=ActionStatus.OPEN, then=Value(0))
         return [Case(waiting, default=Value(1)).asc(), "-pk"]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        # What "Select all 120 …" says of them.
+        counted = {"module_name": _("requests"), **(extra_context or {})}
+        return super().changelist_view(request, counted)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         is_question = obj is not None and obj.kind == ActionKind.QUESTION

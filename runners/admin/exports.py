@@ -3,11 +3,10 @@ page of them."""
 
 import csv
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
@@ -17,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from langbot.core.access import author_of
 from langbot.core.audit import record_host_act
+from langbot.threads import ThreadedStream
 
-T = TypeVar("T")
 PAGE = 500  # rows read at once
 # A spreadsheet takes cells that begin so for formulas, and would run them.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -82,19 +81,12 @@ def attachment(
     parts: Iterator[Any], kind: str, name: str, suffix: str
 ) -> StreamingHttpResponse:
     """Answer with a file to be saved, sent as its parts are made."""
-    response = StreamingHttpResponse(without_blocking(parts), content_type=kind)
+    response = ThreadedStream(parts, content_type=kind)
     stamp = f"{localtime(now()):%Y%m%d-%H%M%S}"
     file = f"{name}-{stamp}.{suffix}"
     response["Content-Disposition"] = f'attachment; filename="{file}"'
     response["Cache-Control"] = "no-store"
     return response
-
-
-async def without_blocking(parts: Iterator[T]) -> AsyncIterator[T]:
-    """Yield the parts, each made on the request's thread, off the event loop."""
-    following = sync_to_async(lambda: next(parts, None))
-    while (part := await following()) is not None:
-        yield part
 
 
 def pages_of(rows: QuerySet[Any]) -> Iterator[list[Any]]:

@@ -104,8 +104,12 @@ class PersonPages(ErasingPeople):
         return attachment(export_parts(person, {}), "application/zip", "person", "zip")
 
     def erase_person_view(self, request: HttpRequest) -> HttpResponse:
-        """Erase for some seconds; the page asks again until nothing is left."""
-        if not self.has_erase_permission(request):
+        """Erase for some seconds; the page asks again until nothing is left.
+
+        A refused form shows what is held: who may not see that may not ask here.
+        """
+        may_see = self.has_person_permission(request)
+        if not (may_see and self.has_erase_permission(request)):
             raise PermissionDenied
         form = ErasingForm(request, request.POST)
         if not form.is_valid():
@@ -126,7 +130,7 @@ class PersonPages(ErasingPeople):
         context: dict[str, Any] = {"form": form}
         if form.is_bound and form.is_valid():
             context |= self._held(request, form.cleaned_data["person"])
-            context["erasing"] = erasing or ErasingForm(request, initial=form.data)
+            context["erasing"] = erasing or ErasingForm(request)
             context["given"] = {name: form.cleaned_data[name] for name in form.fields}
         return self._rendered(request, "person", context)
 

@@ -66,7 +66,7 @@ class ActiveRun:
         self.facts = facts
         self.tenure = tenure
         self.log = ResultLog(facts)
-        self.key = run_inbound(facts.public_id)
+        self.key = run_inbound(facts.public_id, tenure.invocation)
         self.cursor = "0-0"
         self.known_seq = 0
         self.has_output = False  # written since this worker carries it

@@ -11,6 +11,7 @@ from langbot.lib.redaction import redact
 from runners.choices import ActionKind
 from runners.engine.snapshot import RunFacts
 from runners.ledger.journal import CallKey
+from runners.ledger.pausing import number_of
 from runners.models import PendingAction
 from runners.sdk.interactions import Interaction
 
@@ -61,7 +62,7 @@ def approval(
     return PendingAction(
         **_place(facts),
         kind=ActionKind.APPROVAL,
-        tool_call_id=(call_id or f"call_{key.invocation}_{key.plugin_seq_id}")[:200],
+        tool_call_id=(call_id or number_of(key.invocation, key.plugin_seq_id))[:200],
         tool_name=tool[:200],
         arguments=arguments,
         reason=reason[:1000],

@@ -18,6 +18,7 @@ from langbot.lib.ids import uuid7
 from langbot.lib.redis import (
     FAILURES,
     connection_runs,
+    invocation_name,
     stream_client,
     worker_inbox,
 )
@@ -270,21 +271,20 @@ class Engine:
         """Forget a run that waits for a person now; its plugin is stopped."""
         self.close(run)
         run.log.is_over_in_plugin = False
-        self._free(run, goes_on=True)
+        self._free(run)
         self.starter.slot_freed()
         self.decisions.look()
 
-    def _free(self, run: ActiveRun, *, goes_on: bool = False) -> None:
-        """Give back what a run held; one that `goes_on` may do so elsewhere by now."""
+    def _free(self, run: ActiveRun) -> None:
+        """Give back what an invocation held; the run may go on elsewhere by now."""
         if not run.log.is_over_in_plugin:
             self.cancel_in_plugin(run)
         slots = connection_runs(run.tenure.place.connection_id)
-        trim = ("XTRIM", run.key, "MINID", after_entry(run.cursor))
-        forget = trim if goes_on else ("DEL", run.key)
+        slot = invocation_name(run.facts.public_id, run.tenure.invocation)
 
         def add(commands: Commands) -> None:
-            commands.append(("ZREM", slots, str(run.facts.public_id)))
-            commands.append(forget)
+            commands.append(("ZREM", slots, slot))
+            commands.append(("DEL", run.key))
             if run.applied_checks:
                 commands.append(("DEL", *run.applied_checks))
 

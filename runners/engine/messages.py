@@ -5,6 +5,7 @@ from typing import Any
 
 from runners.engine.snapshot import RunFacts
 from runners.ledger.finishing import Reply
+from runners.ledger.frozen import shows_thoughts
 
 FinishedMessage = tuple[str, Any]  # its text, and its parts if it has other than text
 
@@ -30,8 +31,7 @@ class RunMessages:
         if is_new or not self.thoughts:
             self.thoughts.append("")
         self.thoughts[-1] += text
-        shown = facts.snapshot.get("delivery_policy", {}).get("show_reasoning", True)
-        hidden = {} if shown else {"hidden": True}
+        hidden = {} if shows_thoughts(facts.snapshot) else {"hidden": True}
         return {"block": len(self.thoughts), **hidden}
 
     def resume(

@@ -9,15 +9,15 @@ from redis.asyncio import Redis
 
 from agents.registry.connections import ANY_PLUGIN
 from langbot.lib.conf import limits
-from langbot.lib.redis import connection_runs, runner_connections
+from langbot.lib.redis import connection_runs, invocation_name, runner_connections
 
 # A connection is present while its web node's heartbeat is younger than this.
 _PRESENT_SECONDS = 8
 _RESERVATION_EXTRA_SECONDS = 300
 
 # KEYS: sets of connections (`node|connection`, scored by last heartbeat).
-# ARGV: prefix of reservation keys, run, limit, present seconds, life, expiry of the
-# reservation. Answers the member, 'busy' or 'offline'.
+# ARGV: prefix of reservation keys, invocation, limit, present seconds, life, expiry of
+# the reservation. Answers the member, 'busy' or 'offline'.
 _RESERVE = """
 local now = tonumber(redis.call('TIME')[1])
 local best, best_load = nil, nil
@@ -75,8 +75,9 @@ class Placement:
         runner_id: str,
         life_seconds: float,
         depth: int = 0,
+        invocation: int = 1,
     ) -> Place | Unplaced:
-        """Take a slot for the run; repeating it for the same run changes nothing.
+        """Take a slot for the run's invocation; repeating that changes nothing.
 
         Each depth of sub-runs has some slots more: where all others are taken by runs
         that wait, there is one for what they wait for.
@@ -91,7 +92,7 @@ class Placement:
             ],
             args=[
                 connection_runs(""),
-                str(run_id),
+                invocation_name(run_id, invocation),
                 most,
                 _PRESENT_SECONDS,
                 bounds.connection_life_seconds,
@@ -104,6 +105,7 @@ class Placement:
         node, _, connection = text.partition("|")
         return Place(node, UUID(connection))
 
-    async def release(self, place: Place, run_id: UUID) -> None:
-        """Give the slot back."""
-        await self._client.zrem(connection_runs(place.connection_id), str(run_id))
+    async def release(self, place: Place, run_id: UUID, invocation: int) -> None:
+        """Give the slot of an invocation back."""
+        slots = connection_runs(place.connection_id)
+        await self._client.zrem(slots, invocation_name(run_id, invocation))

@@ -33,6 +33,8 @@ from runners.protocol.context import Resources, RunnerContext
 from runners.protocol.errors import ErrorCode
 from runners.spending import person_behind, person_of
 
+RESUME = "resume"  # in a context's metadata: what people decided
+
 
 @dataclass(slots=True)
 class RunFacts:
@@ -220,8 +222,13 @@ def build_context(run: AgentRun, facts: RunFacts) -> dict[str, Any]:
 
 
 def _metadata(run: AgentRun, snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Return what people decided, to a run that goes on after a pause."""
-    return {"resume": decisions_of(run)} if EARLIER in snapshot else {}
+    """Return what the sender wrote, and after a pause what people decided (LO-14).
+
+    What was decided is the host's word alone: a sender's `resume` is left out.
+    """
+    given = run.metadata if isinstance(run.metadata, dict) else {}
+    said = {name: value for name, value in given.items() if name != RESUME}
+    return {**said, RESUME: decisions_of(run)} if EARLIER in snapshot else said
 
 
 def said_in(run: AgentRun) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError
 
 from langbot.lib.conf import limits
-from langbot.lib.redis import FAILURES, run_inbound
+from langbot.lib.redis import FAILURES
 from runners.choices import RunStatus
 from runners.endings import end_and_wake
 from runners.engine.active import ActiveRun, Tenure
@@ -27,7 +26,7 @@ from runners.gateway.messages import Kind, NodeMessage
 from runners.ledger.batches import Ending
 from runners.ledger.claims import Claim, Claimed, claim_runs
 from runners.ledger.pausing import EARLIER
-from runners.ledger.positions import ended_among, run_outputs
+from runners.ledger.positions import run_outputs
 from runners.models import AgentRun
 from runners.protocol.errors import ErrorCode
 from runners.protocol.frames import Action, encode
@@ -117,38 +116,27 @@ class Starter:
         claimed = await self._engine.writer.transact(
             claim_runs, self._engine.node, claims
         )
-        await self._forget_earlier([one for one, _ in placed if one[0].pk in claimed])
         lost = []
         for one, place in placed:
             if one[0].pk in claimed:
                 self._carry(one, place, claimed[one[0].pk])
             else:
                 lost.append((one[0], place))
-        await self._release_ended(lost)
+        await self._release_unused(lost)
 
-    async def _forget_earlier(self, won: list[Prepared]) -> None:
-        """Delete what earlier invocations of paused runs have left unread.
-
-        A worker that died as it gave a run up has not done so.
-        """
-        keys = [
-            run_inbound(run.public_id) for run, facts, _ in won if facts.earlier_output
-        ]
-        if keys:
-            with suppress(*FAILURES):
-                await self._engine.client.delete(*keys)
-
-    async def _release_ended(self, lost: list[tuple[AgentRun, Place]]) -> None:
-        """Give back the slots of runs that ended meanwhile.
+    async def _release_unused(self, lost: list[tuple[AgentRun, Place]]) -> None:
+        """Give back the slots of invocations that are over meanwhile.
 
         Another worker that won a claim has the same reservation, and keeps it.
         """
         if lost:
             keys = [run.pk for run, _ in lost]
-            ended = await self._engine.database(ended_among, keys)
+            invocations = await self._engine.database(invocations_of, keys)
             for run, place in lost:
-                if run.pk in ended:
-                    await self._engine.placement.release(place, run.public_id)
+                if invocations.get(run.pk) != run.invocation:
+                    await self._engine.placement.release(
+                        place, run.public_id, run.invocation
+                    )
 
     async def _place(self, one: Prepared) -> Place | None:
         run, facts, _ = one
@@ -163,7 +151,7 @@ class Starter:
     async def _reserve(self, run: AgentRun, facts: RunFacts) -> Place | Unplaced:
         place = str(run.workspace_id), facts.runner_id
         return await self._engine.placement.reserve(
-            run.public_id, *place, _life(facts), run.depth
+            run.public_id, *place, _life(facts), run.depth, run.invocation
         )
 
     def _carry(self, one: Prepared, place: Place, claimed: Claimed) -> None:
@@ -254,6 +242,13 @@ def queued_sub_runs(count: int) -> list[int]:
     return list(ours.values_list("pk", flat=True)[:count])
 
 
+def invocations_of(run_ids: list[int]) -> dict[int, int]:
+    """Return the invocation of each run that is running, or waits to."""
+    statuses = (RunStatus.QUEUED, RunStatus.RUNNING)
+    going_on = AgentRun.objects.filter(pk__in=run_ids, status__in=statuses)
+    return dict(going_on.values_list("pk", "invocation"))
+
+
 def note_waiting(run: AgentRun, reason: Unplaced) -> None:
     """Say why a run stays queued; without any runner for 60 s it fails."""
     waited = datetime.now(UTC) - (run.queued_at or run.created_at)
@@ -286,6 +281,7 @@ def _claim(one: Prepared, place: Place) -> Claim:
         facts.runner_id,
         deadline,
         facts.snapshot,
+        run.invocation,
     )
 
 

@@ -20,6 +20,7 @@ from langbot.lib.ids import uuid7
 from langbot.lib.redis import (
     FAILURES,
     connection_runs,
+    invocation_name,
     node_alive,
     node_inbox,
     runner_connections,
@@ -230,13 +231,16 @@ class WebNode:
             if runs := session.run_ids:
                 # Again each time: a restarted Redis has forgotten the reservations.
                 key = connection_runs(session.id)
-                pipeline.zadd(key, {str(run): now + life for run in runs})
+                pipeline.zadd(key, dict.fromkeys(map(self._slot_of, runs), now + life))
             pipeline.expire(connection_runs(session.id), life)
             for runner_id in session.registered.actions.keys() - self._disabled:
                 key = runner_connections(session.registered.workspace, runner_id)
                 pipeline.zadd(key, {f"{self.id}|{session.id}": now})
                 pipeline.expire(key, life)
         await pipeline.execute()
+
+    def _slot_of(self, run_id: UUID) -> str:
+        return invocation_name(run_id, self._invocations.get(run_id, 1))
 
     async def _retract(self, session: PluginSession, runners: Set[str]) -> None:
         registered = session.registered
@@ -326,7 +330,7 @@ class WebNode:
                 return
             if goes_on:
                 self._end_invocation(session, message.run)
-            self.relay.open(message.run, message.life_seconds)
+            self.relay.open(message.run, message.life_seconds, message.number)
             if session is None:
                 self.relay.push(message.run, _LOST)
                 self.relay.close(message.run)

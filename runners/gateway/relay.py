@@ -35,9 +35,9 @@ _EXTRA_LIFE_SECONDS = 600  # of the stream, beyond the run's deadline
 class RunPipe:
     """Frames of one run that its worker has not trimmed yet."""
 
-    def __init__(self, run_id: UUID, life_seconds: int) -> None:
+    def __init__(self, run_id: UUID, life_seconds: int, invocation: int) -> None:
         self.run_id = run_id
-        self.key = run_inbound(run_id)
+        self.key = run_inbound(run_id, invocation)
         self.life_seconds = life_seconds + _EXTRA_LIFE_SECONDS
         self.waiting: list[bytes] = []
         self.waiting_bytes = 0
@@ -117,14 +117,15 @@ class Relay:
         self.drained = asyncio.Event()
         self.drained.set()
 
-    def open(self, run_id: UUID, life_seconds: int) -> None:
-        """Expect frames of a run; its stream lives `life_seconds` + 10 min."""
-        pipe = self._pipes.get(run_id)
-        if pipe is not None and pipe.closing:
-            self._drop(pipe)
-            pipe = None
-        if pipe is None:
-            self._pipes[run_id] = RunPipe(run_id, life_seconds)
+    def open(self, run_id: UUID, life_seconds: int, invocation: int = 1) -> None:
+        """Expect frames of an invocation; its stream lives `life_seconds` + 10 min."""
+        pipe = RunPipe(run_id, life_seconds, invocation)
+        known = self._pipes.get(run_id)
+        if known is not None and not known.closing and known.key == pipe.key:
+            return
+        if known is not None:
+            self._drop(known)
+        self._pipes[run_id] = pipe
 
     def push(self, run_id: UUID, frame: bytes, *, can_wait: bool = False) -> None:
         """Queue one frame; a run that is not open is ignored.

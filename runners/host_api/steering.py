@@ -54,6 +54,7 @@ def _items(runner_id: str, messages: list[QueuedMessage]) -> list[dict[str, Any]
 def _item(runner_id: str, message: QueuedMessage) -> dict[str, Any]:
     """Return a message as the run's context would tell it (wire 5.2)."""
     conversation, run, at = message.conversation, message.run, message.ended_at
+    written = message.event.metadata
     said = AgentRun(
         event=message.event,
         conversation=conversation,
@@ -65,5 +66,9 @@ def _item(runner_id: str, message: QueuedMessage) -> dict[str, Any]:
         "runner_id": runner_id,
         "claimed_at": int(at.timestamp()) if at is not None else None,
         **said_in(said),
-        "metadata": {"message_id": str(message.public_id), "mode": message.mode},
+        "metadata": {
+            **(written if isinstance(written, dict) else {}),
+            "message_id": str(message.public_id),
+            "mode": message.mode,
+        },
     }

@@ -16,6 +16,16 @@ from runners.choices import ActionKind, ActionStatus
 from runners.ledger.conversations import Conversation
 from runners.ledger.runs import AgentRun
 
+_FORM_PARTS = ("fields", "actions")
+_PART_NAMES = {"id", "label"}  # that each of their parts has
+
+
+def _are_named(parts: Any) -> bool:
+    given = parts or []
+    return isinstance(given, list) and all(
+        isinstance(one, dict) and one.keys() >= _PART_NAMES for one in given
+    )
+
 
 class PendingActionQuerySet(models.QuerySet["PendingAction"]):
     def open(self) -> "PendingActionQuerySet":
@@ -142,6 +152,15 @@ class PendingAction(PublicModel):
     def is_open(self) -> bool:
         """Whether a person may still decide (LH-08): open, and not expired."""
         return self.status == ActionStatus.OPEN and self.expires_at > datetime.now(UTC)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether what is stored has a shape that people can decide about (LH-15)."""
+        if self.kind == ActionKind.APPROVAL:
+            return isinstance(self.arguments, dict)
+        form = self.form
+        is_form = isinstance(form, dict) and "interaction_id" in form
+        return is_form and all(_are_named(form.get(one)) for one in _FORM_PARTS)
 
     @property
     def current_status(self) -> str:

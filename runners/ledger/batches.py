@@ -10,7 +10,7 @@ from django.db import transaction
 from artifacts.made import MadeFile, store_contents
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedLookup
-from runners.choices import EDGES, EventType, RunStatus
+from runners.choices import EDGES, ActionKind, EventType, RunStatus
 from runners.ledger.actions import PendingAction
 from runners.ledger.conversations import Conversation
 from runners.ledger.costs import reported
@@ -167,6 +167,8 @@ def _write_waiting(batches: Iterable[Batch]) -> None:
     """Write what people are asked, and deadlines that moved meanwhile."""
     for batch in batches:
         if batch.actions:
+            for action in batch.actions if batch.pause is not None else ():
+                action.parked = action.kind == ActionKind.APPROVAL
             # A question of the same name that is still open stays as it is.
             PendingAction.objects.bulk_create(batch.actions, ignore_conflicts=True)
         if batch.deadline_at is not None and batch.is_plain:

@@ -19,7 +19,7 @@ from runners.models import AgentRun, WorkerNode
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run's start: where it will run and with what."""
+    """The start of a run's invocation: where it will run and with what."""
 
     run_id: int
     connection_id: UUID
@@ -27,6 +27,7 @@ class Claim:
     runner_id: str
     deadline_at: datetime
     snapshot: dict[str, Any]
+    invocation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,14 @@ def _start(node: UUID, claim: Claim) -> Claimed | None:
             started_at = COALESCE(started_at, %s),
             fencing_token = fencing_token + 1, last_seq = last_seq + 1,
             dispatch_attempts = dispatch_attempts + 1
-        WHERE id = %s AND status = %s
+        WHERE id = %s AND invocation = %s AND status = %s
         RETURNING fencing_token, last_seq, invocation, inbound_cursor
     """  # noqa: S608  only names of our own columns are interpolated
     moment = column_value("started_at", now)
     with connection.cursor() as execution:
         given = [column_value(name, value) for name, value in values.items()]
-        execution.execute(sql, [*given, moment, claim.run_id, str(RunStatus.QUEUED)])
+        place = claim.run_id, claim.invocation, str(RunStatus.QUEUED)
+        execution.execute(sql, [*given, moment, *place])
         row = execution.fetchone()
     data = {"runner": claim.runner_id, "agent_version": version}
     if row is None:

@@ -40,6 +40,11 @@ def call_id_of(data: dict[str, Any]) -> str:
     return str(data.get("tool_call_id") or "")[:_CALL_ID_CHARACTERS]
 
 
+def number_of(invocation: int, plugin_seq_id: int | None) -> str:
+    """Return the name of a call whose model gave it none."""
+    return f"call_{invocation}_{plugin_seq_id}"
+
+
 def tool_of(action: str, data: dict[str, Any]) -> tuple[str, str]:
     """Return what the model calls a use of a tool, and the tool; else empty."""
     if action != Action.CALL_TOOL:
@@ -168,7 +173,8 @@ def settle_parked(action: PendingAction, outcome: dict[str, Any]) -> Settled | N
         is_last = not _unsettled(run)
         events = [*_untold(action), _completed(action, outcome)]
         if is_last:
-            events += _begun_calls(run, action.tool_call_id)
+            known = _told_calls(run) | {"", action.tool_call_id}
+            events += _begun_calls(run, known) + _answered_calls(run, known)
         target = _queued(run) if is_last else None
         fence = Fence(run.pk, None, len(events))
         if is_last:
@@ -187,12 +193,15 @@ def settle_parked(action: PendingAction, outcome: dict[str, Any]) -> Settled | N
 
 
 def settle_in_call(action: PendingAction, outcome: dict[str, Any]) -> None:
-    """Keep what became of a decision that came while its call waited."""
-    _keep(action, outcome)
+    """Keep what became of a decision that came while its call waited.
+
+    Not once the run is paused: who carries out the decision then lets the run go on.
+    """
+    _keep(action, outcome, parked=False)
 
 
-def _keep(action: PendingAction, outcome: dict[str, Any]) -> bool:
-    unsettled = PendingAction.objects.filter(pk=action.pk, settled_at=None)
+def _keep(action: PendingAction, outcome: dict[str, Any], **only: bool) -> bool:
+    unsettled = PendingAction.objects.filter(pk=action.pk, settled_at=None, **only)
     now = datetime.now(UTC)
     return bool(unsettled.update(settled_at=now, answer=redact(outcome)))
 
@@ -233,21 +242,49 @@ def _tool_completed(call_id: str, name: str, outcome: dict[str, Any]) -> NewEven
     return NewEvent(EventType.TOOL_CALL_COMPLETED, data)
 
 
-def _begun_calls(run: AgentRun, but: str) -> list[NewEvent]:
-    """Return the outcomes of calls that the paused runner did not tell of any more.
-
-    A runner that rebuilds from history would make them again.
-    """
+def _told_calls(run: AgentRun) -> set[str]:
     told = RunEvent.objects.filter(
         run=run, invocation=run.invocation, type=EventType.TOOL_CALL_COMPLETED
     )
-    known = {"", but, *told.values_list("data__tool_call_id", flat=True)}
+    return set(told.values_list("data__tool_call_id", flat=True))
+
+
+def _begun_calls(run: AgentRun, known: set[str]) -> list[NewEvent]:
+    """Return the outcomes of calls that the paused runner did not tell of any more.
+
+    A runner that rebuilds from history would make them again. Adds what the model
+    calls them to the `known` ones.
+    """
     begun = HostCall.objects.filter(run=run, invocation=run.invocation)
     names = begun.order_by("plugin_seq_id").values_list("tool_call_id", "pk")
     left = {name: key for name, key in names if name not in known}
+    known.update(left)
     return [
         _tool_completed(row.tool_call_id, row.tool_name, _answer_of(row))
         for row in begun.filter(pk__in=left.values()).order_by("plugin_seq_id")
+    ]
+
+
+def _answered_calls(run: AgentRun, known: set[str]) -> list[NewEvent]:
+    """Return likewise what people decided about calls that executed nothing then.
+
+    The runner would have them asked again. One that its model has no name for, it may
+    have told of under any.
+    """
+    answered = PendingAction.objects.filter(
+        run=run,
+        invocation=run.invocation,
+        kind=ActionKind.APPROVAL,
+        parked=False,
+        decided_at__isnull=False,
+        settled_at__isnull=False,
+    )
+    left = answered.exclude(tool_call_id__in=known).order_by("pk")
+    return [
+        event
+        for action in left
+        if action.tool_call_id != number_of(run.invocation, action.plugin_seq_id)
+        for event in (*_untold(action), _completed(action, action.answer or {}))
     ]
 
 

@@ -18,7 +18,7 @@ from runners.choices import HIDDEN_THOUGHT, THOUGHT, EventType, Role
 from runners.client_tools import CLIENT
 from runners.ledger.actions import PendingAction
 from runners.ledger.conversations import TranscriptItem
-from runners.ledger.frozen import frozen_access, frozen_delivery
+from runners.ledger.frozen import frozen_access, shows_thoughts
 from runners.ledger.runs import AgentRun, RunEvent
 from runners.platform_tools import REPLY_TOOL
 
@@ -66,8 +66,7 @@ def turn_items(run: AgentRun, *, with_tools: bool = True) -> Iterator[Transcript
 
 def thought_item(run: AgentRun, text: str, **metadata: int) -> TranscriptItem:
     """Return the row of a block of thinking; models and searches never see it."""
-    shown = frozen_delivery(run).get("show_reasoning", True)
-    kind = THOUGHT if shown else HIDDEN_THOUGHT
+    kind = THOUGHT if shows_thoughts(run.snapshot) else HIDDEN_THOUGHT
     item = _item(run, Role.REASONING, kind, text, [{"type": "text", "text": text}])
     item.metadata = metadata
     return item

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from runners.official.local_agent_files import file_elements
 from runners.sdk import HostCallError, RunContext
 from runners.sdk.answers import SteeringItem
 
@@ -66,6 +67,8 @@ def _numbered(number: int, item: SteeringItem) -> str:
 
 def _content(item: SteeringItem) -> Any:
     elements = [element.model_dump() for element in item.input.contents]
-    if any(element["type"] != "text" for element in elements):
-        return elements
+    files = file_elements(item.input.attachments)
+    if files or any(element["type"] != "text" for element in elements):
+        text = [{"type": "text", "text": item.text}] if item.text else []
+        return [*(elements or text), *files]
     return item.text

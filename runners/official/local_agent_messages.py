@@ -9,6 +9,7 @@ from runners.official.local_agent_checkpoint import (
     items_after,
     read_checkpoint,
 )
+from runners.official.local_agent_files import file_elements
 from runners.official.local_agent_schema import DEFAULT_HISTORY, DEFAULT_PROMPT
 from runners.protocol.pages import TranscriptItem
 from runners.protocol.pruning import prune_orphan_tool_calls
@@ -92,17 +93,23 @@ def _from_this_run(item: TranscriptItem) -> dict[str, Any]:
 def current_message(ctx: RunContext) -> dict[str, Any]:
     """Return the event as the user's message, images and files kept."""
     elements = [element.model_dump() for element in ctx.input.contents]
-    page = page_of(ctx.event.data)
-    if any(element["type"] != "text" for element in elements):
-        more = [{"type": "text", "text": page}] if page else []
-        return {"role": "user", "content": [*elements, *more]}
+    files = file_elements(ctx.input.attachments)
+    blocks = [page_of(ctx.event.data), skills_of(ctx.metadata)]
+    told = "\n\n".join(filter(None, blocks))
+    if files or any(element["type"] != "text" for element in elements):
+        said = elements or _as_text(ctx.text)
+        return {"role": "user", "content": [*said, *files, *_as_text(told)]}
     if ctx.text:
-        text = f"{ctx.text}\n\n{page}" if page else ctx.text
+        text = f"{ctx.text}\n\n{told}" if told else ctx.text
         return {"role": "user", "content": text}
     # An event without words is told as what it is, not disguised as somebody's words.
     event = {"event": ctx.event.event_type, "data": ctx.event.data}
     text = json.dumps(event, ensure_ascii=False, default=str)
     return {"role": "user", "content": f"[Event] {text}"}
+
+
+def _as_text(text: str | None) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text else []
 
 
 def page_of(data: dict[str, Any]) -> str:
@@ -112,6 +119,24 @@ def page_of(data: dict[str, Any]) -> str:
         return ""
     told = (page.get("url"), page.get("content"))
     return "\n".join(["<page>", *(str(one) for one in told if one), "</page>"])
+
+
+def skills_of(metadata: dict[str, Any]) -> str:
+    """Return what a model is told of the skills in its sender's project (LO-17)."""
+    given = metadata.get("project_skills")
+    skills = given if isinstance(given, list) else []
+    named = [one for one in skills if isinstance(one, dict) and one.get("name")]
+    if not named:
+        return ""
+    return "\n".join(["<available_skills>", *map(_skill, named), "</available_skills>"])
+
+
+def _skill(skill: dict[str, Any]) -> str:
+    """Return name, description and path in one line; more is never sent."""
+    parts = (skill.get(name) or "" for name in ("name", "description", "path"))
+    name, about, path = (" ".join(str(part).split()) for part in parts)
+    text = f"- {name}: {about}" if about else f"- {name}"
+    return f"{text} ({path})" if path else text
 
 
 def from_history(item: TranscriptItem) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Everything that this host has of a person, as one zip file."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from runners.people.traces import (
 
 _CHUNK = 1024 * 1024
 _PIECE = 64 * 1024  # of the zip, sent together
+# What systems of those who unpack it take for more than a part of a name.
+_NO_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 def export_person(person: Person, to: BinaryIO) -> dict[str, int]:
@@ -145,7 +148,7 @@ def _write_files(archive: zipfile.ZipFile, found: Holdings) -> Iterator[int]:
 
 
 def _write_file(archive: zipfile.ZipFile, file: Artifact) -> Iterator[int]:
-    name = (file.name or "file").replace("/", "_")
+    name = _NO_NAME.sub("_", file.name).strip(" .") or "file"
     try:
         source = open_artifact(file)
     except ArtifactMissingError:

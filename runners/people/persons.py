@@ -97,7 +97,7 @@ def find_holdings(person: Person, known: frozenset[int] = frozenset()) -> Holdin
     """
     said = _keys(EventLog.objects.filter(_spoken_by(person)))
     touched = _touched(person) | pick(Conversation, "pk", set(known))
-    own = {one for one in touched if _is_alone(person, one)}
+    own = touched - _with_others(person, touched)
     found = Holdings(person, {"conversations": own}, touched - own)
     found.keys["runs"] = _runs(said, own)
     own |= _of_one_call(found)
@@ -130,15 +130,23 @@ def _touched(person: Person) -> set[int]:
     )
 
 
-def _is_alone(person: Person, conversation_id: int) -> bool:
-    """Whether nobody else said anything in a conversation."""
-    said = TranscriptItem.objects.filter(conversation=conversation_id, role=Role.USER)
-    if said.exclude(actor_id=person.actor_id).exists():
-        return False
-    events = EventLog.objects.filter(conversation=conversation_id)
+def _with_others(person: Person, touched: set[int]) -> set[int]:
+    """Return the conversations in which somebody else said something, too."""
+    shared: set[int] = set()
+    for part in parts(touched):
+        said = TranscriptItem.objects.filter(conversation__in=part, role=Role.USER)
+        others = said.exclude(actor_id=person.actor_id).order_by()
+        shared |= set(others.values_list("conversation", flat=True).distinct())
+        # These have many events: none is read where the messages tell already.
+        shared |= _asked_by_others(person, set(part) - shared)
+    return shared
+
+
+def _asked_by_others(person: Person, places: set[int]) -> set[int]:
+    events = EventLog.objects.filter(conversation__in=places).order_by()
     asked = events.exclude(type="message.sent").exclude(source__startswith=SOURCE)
-    actors = asked.values_list("actor", flat=True).iterator(500)
-    return all(str(one.get("id")) == person.actor_id for one in actors)
+    actors = asked.values_list("conversation", "actor").iterator(500)
+    return {place for place, one in actors if str(one.get("id")) != person.actor_id}
 
 
 def _runs(said: set[int], own: set[int]) -> set[int]:

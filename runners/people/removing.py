@@ -57,13 +57,14 @@ def remove_ledger(found: Holdings) -> Iterator[Batch]:
 
 def _remove_runs(keys: list[int], found: Holdings) -> Batch:
     runs = AgentRun.objects.filter(pk__in=keys)
-    named = list(runs.values_list("public_id", "event", "conversation"))
+    columns = ("public_id", "event", "conversation", "invocation")
+    named = list(runs.values_list(*columns))
     own = found.keys["conversations"]
-    places = {conversation for _id, _event, conversation in named} & own
+    places = {conversation for _id, _event, conversation, _count in named} & own
     said = pick(EventLog, "source", {f"{SOURCE}{run}" for run, *_ in named})
-    events = said | {event for _id, event, _conversation in named}
-    for run, *_ in named:
-        _forget_streams(run)
+    events = said | {event for _id, event, *_ in named}
+    for run, *_, invocations in named:
+        _forget_streams(run, invocations)
     gone = remove_runs(keys)
     busy = AgentRun.objects.filter(conversation__in=places).order_by()
     rest = _remove_places(places - set(busy.values_list("conversation", flat=True)))
@@ -105,9 +106,10 @@ def _delete(model: Any, keys: list[int]) -> int:
     return int(gone[1].get(model._meta.label, 0))
 
 
-def _forget_streams(run_id: Any) -> None:
+def _forget_streams(run_id: Any, invocations: int) -> None:
+    inbound = [run_inbound(run_id, number + 1) for number in range(invocations)]
     try:
-        quick_client().delete(run_live(run_id), run_inbound(run_id))
+        quick_client().delete(run_live(run_id), *inbound)
     except FAILURES:
         logger.info("the live stream of %s ends by itself", run_id)
 

@@ -175,7 +175,13 @@ def _claim_for(
     run, facts, _request = prepared
     deadline = facts.deadline_at or datetime.now(UTC)
     claim = Claim(
-        run.pk, caller.connection_id, "", facts.runner_id, deadline, facts.snapshot
+        run.pk,
+        caller.connection_id,
+        "",
+        facts.runner_id,
+        deadline,
+        facts.snapshot,
+        run.invocation,
     )
     return claim_runs(runtime.public_id, [claim]).get(run.pk)
 

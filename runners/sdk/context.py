@@ -65,6 +65,13 @@ class RunContext:
         return list(resume.get("actions") or [])
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """What the sender wrote on the message or event, beside what was said."""
+        return {
+            name: value for name, value in self.raw.metadata.items() if name != "resume"
+        }
+
+    @property
     def config(self) -> dict[str, Any]:
         return self.raw.config
 

@@ -4,5 +4,10 @@
 
 document.addEventListener("DOMContentLoaded", function () {
     const form = document.querySelector("[data-lb-again]");
-    if (form) { setTimeout(function () { form.requestSubmit(); }, 1000); }
+    if (!form) { return; }
+    const timer = setTimeout(function () { form.requestSubmit(); }, 1000);
+    // Whoever was quicker asked already; who stops waits for a page that may be slow.
+    function leave() { clearTimeout(timer); }
+    form.addEventListener("submit", leave);
+    form.querySelector("a").addEventListener("click", leave);
 });

@@ -126,7 +126,7 @@
     node.dataset.at = item.created_at;
     setNote(node, noteOf(item));
     files.show(node, item.files);
-    offers.again(node, item);
+    keepingEnd(() => offers.again(node, item));
     if (item.client_key) {
       node.dataset.key = item.client_key;
       unsent.delete(item.client_key);

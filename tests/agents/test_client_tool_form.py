@@ -83,6 +83,14 @@ def test_an_untouched_form_leaves_them_as_rest_wrote_them(staff, agent):
     assert AgentVersion.objects.count() == versions
 
 
+def test_an_untouched_form_drops_none_of_many(staff, agent):
+    written = [{"name": f"tool_{number}"} for number in range(201)]
+    agent.resource_policy = {"client_tools": written}
+    agent.save()
+    assert staff.post(address(agent), form_of(staff, agent)).status_code == 302
+    assert stored(agent) == written
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -90,13 +98,17 @@ def test_an_untouched_form_leaves_them_as_rest_wrote_them(staff, agent):
         (("", "only words", ""), "Name: Enter 1 to 64 letters"),
         (("x" * 65, "", ""), "Name: Enter 1 to 64 letters"),
         (("a", "d" * 2001, ""), "for the model: Enter at most 2000 characters"),
+        (("a", "d\x00", ""), "for the model: Text may hold no NUL"),
         (("a", "", "[]"), "schema): Enter a JSON object"),
         (("a", "", "{"), "schema): The body is not valid JSON"),
         (("a", "", '{"x": NaN}'), "not valid JSON"),
         (("a", "", "[" * 100_000), "not valid JSON"),
         (("a", "", '{"a":' * 70 + "1" + "}" * 70), "nested too deeply"),
         (("a", "", r'{"x": "\u0000"}'), "NUL"),
-        (("a", "", json.dumps({"x": "y" * 16_000})), "at most 16000 characters"),
+        (
+            ("a", "", json.dumps({"x": "y" * 16_000})),
+            "schema): Enter at most 16000 characters.",
+        ),
     ],
 )
 def test_what_rest_refuses_is_refused_beside_the_field(staff, agent, row, problem):

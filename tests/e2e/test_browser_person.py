@@ -1,6 +1,7 @@
 """One person's data in a real browser: looked at, taken along, erased; by keyboard."""
 
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,13 @@ from tests.support.host import RunningHost
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(300)]
 WHO, SAID = "user:1", "this is what I said"
+SCRIPT = Path(__file__).parents[2] / "static/langbot_admin/person.js"
+# The page between two parts of erasing, as its template makes it.
+MORE = """
+<form method="post" action="/erase/" data-lb-again>
+    <button type="submit">Go on</button> <a href="/stopped/">Stop here</a>
+</form>
+"""
 
 
 @pytest.fixture
@@ -54,3 +62,39 @@ def test_a_person_is_looked_up_exported_and_erased(own_host, page):
     page.keyboard.press("Enter")
     page.get_by_text("Erased: ").wait_for()
     assert own_host.api("GET", "events/")["results"] == []
+
+
+@pytest.fixture
+def opened(page):
+    """Open the page of which more is to be erased; give what it asks for.
+
+    `pressed` is pressed before the moment after which it goes on by itself. No answer
+    comes to what it asks then: a page may be slow.
+    """
+    asked = []
+
+    def give(pressed):
+        press = f"setTimeout(() => document.querySelector('{pressed}').click(), 100)"
+        scripts = [SCRIPT.read_text(), press if pressed else ""]
+        body = MORE + "".join(f"<script>{one}</script>" for one in scripts)
+
+        def answer(route):
+            asked.append(route.request.url.rsplit("/", 2)[1])
+            if asked == ["more"]:
+                route.fulfill(content_type="text/html", body=body)
+
+        page.route("**/*", answer)
+        page.goto("http://host.example/more/")
+        return asked
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("pressed", "then"),
+    [("", ["erase"]), ("button", ["erase"]), ("a", ["stopped"])],
+)
+def test_erasing_goes_on_once_and_not_after_a_stop(page, opened, pressed, then):
+    asked = opened(pressed)
+    page.wait_for_timeout(3000)
+    assert asked == ["more", *then]

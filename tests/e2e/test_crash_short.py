@@ -126,5 +126,6 @@ def claim_behind_its_back(run):
         run.runner_id,
         datetime.now(UTC) + timedelta(seconds=60),
         freeze(load_runs([run.pk])[0]).snapshot,
+        run.invocation,
     )
     assert claim_runs(WorkerNode.objects.get().public_id, [claim])

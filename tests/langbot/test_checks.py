@@ -31,6 +31,7 @@ def ids(*, deploy=False):
         ({"LIMITS": {"run_seconds": 100}}, {"langbot.E002"}),
         ({"LIMITS": {"idle_seconds": 200}}, {"langbot.E002"}),
         ({"LIMITS": {"node_dead_seconds": 3}}, {"langbot.E002"}),
+        ({"LIMITS": {"connection_life_seconds": 4}}, {"langbot.E002"}),
         ({"DATA_DIR": f"{__file__}/below"}, {"langbot.E005"}),
         ({"DATA_DIR": __file__}, {"langbot.E005"}),
     ],

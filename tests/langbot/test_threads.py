@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import threading
+from itertools import chain
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from langbot.threads import KEPT_THREADS, ThreadedHandler
+from langbot.threads import KEPT_THREADS, ThreadedHandler, ThreadedStream
 
 AT_ONCE = 3 * KEPT_THREADS
 SECONDS = 20  # far more than any of it takes
@@ -34,12 +35,44 @@ def name_thread(_request):
     return HttpResponse(threading.current_thread().name)
 
 
+class Slow:
+    """A view whose sync code goes on until the test says so."""
+
+    def __init__(self):
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def __call__(self, _request):
+        self.begun.set()
+        self.goes_on.wait(SECONDS)
+        return HttpResponse("slow")
+
+
+def name_threads(_request):
+    """Answer with the thread of the view, then with that of each part."""
+    yours = threading.current_thread().name
+    names = (threading.current_thread().name for _ in range(2))
+    return ThreadedStream(chain([yours], names))
+
+
 @pytest.fixture
 def stream(settings):
     view = Stream()
-    settings.ROOT_URLCONF = (path("stream", view), path("thread", name_thread))
+    settings.ROOT_URLCONF = (
+        path("stream", view),
+        path("thread", name_thread),
+        path("threads", name_threads),
+    )
     settings.MIDDLEWARE = []
     return view
+
+
+@pytest.fixture
+def slow(settings):
+    view = Slow()
+    settings.ROOT_URLCONF = (path("slow", view), path("thread", name_thread))
+    settings.MIDDLEWARE = []
+    yield view
+    view.goes_on.set()
 
 
 async def ask(handler, place):
@@ -120,3 +153,37 @@ async def test_the_thread_of_a_stream_that_is_not_kept_ends(stream, new_threads)
         assert (await request.receive_output(SECONDS))["body"] == b"ended"
         await request.wait(SECONDS)
     assert await at_most(KEPT_THREADS + 1, new_threads)  # one ends all streams
+
+
+@pytest.mark.usefixtures("stream")
+async def test_parts_made_by_sync_code_keep_the_thread_of_the_view():
+    """The thread that ends all streams closes its connections in between."""
+    handler = ThreadedHandler()
+    request, body = await ask(handler, "/threads")
+    names = [body]
+    while part := (await request.receive_output(SECONDS)).get("body"):
+        names.append(part)
+    await request.wait(SECONDS)
+    assert len(names) == 3
+    assert len(set(names)) == 1
+    assert len(handler._idle) == 1
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+async def test_a_busy_thread_is_not_lent_again(slow, new_threads, has_left):
+    """A server cancels a request that goes on too long after its client left."""
+    handler = ThreadedHandler()
+    scope = {"type": "http", "method": "GET", "path": "/slow", "headers": []}
+    request = ApplicationCommunicator(handler, scope)
+    await request.send_input({"type": "http.request", "body": b""})
+    assert await asyncio.to_thread(slow.begun.wait, SECONDS)
+    if has_left:  # Django then waits for the thread to end the request
+        await request.send_input({"type": "http.disconnect"})
+        await asyncio.sleep(0.2)
+    request.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request.future
+    other, _ = await asyncio.wait_for(ask(handler, "/thread"), SECONDS / 4)
+    await other.wait(SECONDS)
+    slow.goes_on.set()
+    assert await at_most(1, new_threads)

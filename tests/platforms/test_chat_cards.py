@@ -69,6 +69,17 @@ async def test_a_visitor_answers_a_question(bot):
     assert action.decided_by_name == "Visitor"
 
 
+async def test_a_malformed_question_leaves_the_other_cards(bot):
+    """LH-15."""
+    async with opened() as page:
+        await page.auth()
+        malformed = await asked(page, "question", form="x")
+        good = await sync_to_async(make_action)(malformed.run)
+        await again(page)
+        frame = await page.frame("cards")
+        assert [one["id"] for one in frame["items"]] == [str(good.public_id)]
+
+
 async def test_a_question_may_be_dismissed(bot):
     async with opened() as page:
         await page.auth()

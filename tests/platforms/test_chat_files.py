@@ -133,6 +133,21 @@ def test_what_people_sent_is_shown_as_well(client, bot, visit):
     assert fetch(client, second).getvalue() == PNG
 
 
+def test_a_size_that_is_none_is_not_shown(bot, visit):
+    """What a sender says of a file that is not here is theirs, not ours."""
+    sizes = (-5, 0, "7", 7)
+    given = [{"artifact_id": str(uuid4()), "size": size} for size in sizes]
+    event = PlatformEvent(
+        event_id="e1",
+        conversation=visit.place,
+        actor={"id": visit.place, "type": "user"},
+        input={"text": "look", "attachments": given},
+    )
+    receive(bot, event)
+    (item,) = visits.history(visit)["items"]
+    assert [one["size"] for one in item["files"]] == [None, None, None, 7]
+
+
 def test_what_the_host_kept_for_its_operators_is_not_shown(visit):
     log = ("processor.log.txt", b"secret", "text/plain", Artifact.Source.SYSTEM)
     assert answer(visit, log)["files"] == []

@@ -77,6 +77,28 @@ def test_what_waits_comes_first(staff, agent):
     assert [row.pk for row in rows] == [waits.pk, newest.pk, done.pk]
 
 
+@pytest.mark.parametrize(("rows", "words"), [(1, "1 request"), (2, "2 requests")])
+def test_the_list_counts_its_rows_and_not_inboxes(staff, agent, rows, words):
+    for number in range(rows):
+        make_action(make_run(agent), tool_name=f"tool {number}")
+    page = staff.get(reverse(LIST), headers={"accept-language": "en"})
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", body_of(page)))
+    assert f" {words} " in text
+    assert not re.search(r"\d+ (inbox|pending action)", text)
+    assert "Inbox" in text
+    assert page.context["module_name"] == "requests"
+
+
+def test_a_long_inbox_has_pages(staff, agent):
+    run = make_run(agent)
+    for number in range(51):
+        make_action(run, tool_name=f"tool {number}", status="approved")
+    page = staff.get(reverse(LIST), headers={"accept-language": "en"})
+    body = body_of(page)
+    assert "?p=2" in body
+    assert "51 requests" in body
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -323,6 +323,28 @@ def test_an_export_has_everything_of_one_person(say, eve):
     assert not any("secret of Bob" in text for text in texts.values())
 
 
+def test_no_name_of_a_file_leads_out_of_its_folder(say, eve):
+    place = say(EVE, "look", place="alone").conversation
+    names = ("..", "..\\..\\evil.exe", "/etc/x", "C:y", "cut\noff", "", " a b.txt")
+    for name in names:
+        store_bytes(
+            place.workspace,
+            b"x",
+            type="file",
+            mime_type="text/plain",
+            name=name,
+            source="platform",
+            conversation=place,
+        )
+    to = BytesIO()
+    export_person(eve, to)
+    with zipfile.ZipFile(to) as archive:
+        inside = [one.split("/") for one in archive.namelist() if "/" in one]
+    assert {len(parts) for parts in inside} == {3}
+    found = {name for _files, _id, name in inside}
+    assert found == {"file", "_.._evil.exe", "_etc_x", "C_y", "cut_off", "a b.txt"}
+
+
 def test_commands_export_and_erase(say, bot, tmp_path):
     say(EVE, CANARY, place="alone", answer=CANARY)
     who = ["--bot", bot.slug, "--actor", EVE]

@@ -14,8 +14,10 @@ from runners.engine.engine import Engine
 from runners.engine.snapshot import freeze, load_runs
 from runners.engine.starter import Starter
 from runners.ledger import claims
+from runners.ledger.pausing import settle_in_call
+from runners.ledger.resuming import decisions_of
 from runners.models import AgentRun, HostCall, PendingAction
-from tests.runners.admin_rows import make_action, make_run
+from tests.runners.admin_rows import add_events, make_action, make_run
 from tests.runners.host_api.providers import Tools, install
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -147,6 +149,48 @@ async def test_a_run_goes_on_with_the_last_of_its_decisions(decided, tools):
     )
     _, run = await carry_out(second)
     assert (run.status, run.invocation, len(tools.calls)) == ("queued", 2, 2)
+
+
+REJECTED = {"decision": {"decision": "reject"}, "status": "rejected"}
+TOOL_REJECTED = {"error": {"code": "tool_rejected", "message": "no"}}
+
+
+async def test_a_call_that_its_pausing_run_answered_is_not_asked_again(decided, tools):
+    """One call was rejected in time, another waited too long: nobody told of both."""
+    waited = await sync_to_async(decided)()
+    run = await AgentRun.objects.aget(pk=waited.run_id)
+    answered = await sync_to_async(decided)(
+        run, plugin_seq_id=8, parked=False, **REJECTED
+    )
+    told = await sync_to_async(decided)(run, plugin_seq_id=9, parked=False, **REJECTED)
+    data = {"tool_call_id": told.tool_call_id, "tool_name": "shout", "error": "no"}
+    await sync_to_async(add_events)(run, ("tool.call.completed", data))
+    for action in (answered, told):
+        await sync_to_async(settle_in_call)(action, TOOL_REJECTED)
+    _, run = await carry_out(waited)
+    assert (run.status, run.invocation) == ("queued", 2)
+    names = [waited.tool_call_id, answered.tool_call_id, told.tool_call_id]
+    events = run.events.filter(type="tool.call.completed").order_by("seq")
+    outcomes = {e.data["tool_call_id"]: e.data["error"] async for e in events}
+    assert outcomes == dict(zip(names, [None, "tool_rejected: no", "no"], strict=True))
+    assert await events.acount() == 3
+    resolved = run.events.filter(type="action.resolved").order_by("seq")
+    named = [event.data["tool_call_id"] async for event in resolved]
+    assert named == names[:2]
+    rows = [row async for row in run.transcript.filter(item_type="tool_result")]
+    assert {row.content["tool_call_id"] for row in rows} == set(names)
+
+
+async def test_a_call_that_is_answered_as_its_run_pauses_lets_it_go_on(decided, tools):
+    """Its worker has written the pause, and is late with what it was answered."""
+    action = await sync_to_async(decided)(**REJECTED)
+    await sync_to_async(settle_in_call)(action, TOOL_REJECTED)
+    action, run = await carry_out(action)
+    assert (run.status, run.invocation) == ("queued", 2)
+    kinds = [event.type async for event in run.events.order_by("seq")]
+    assert kinds == ["action.resolved", "tool.call.completed"]
+    (told,) = (await sync_to_async(decisions_of)(run))["actions"]
+    assert told["error"]["code"] == "tool_rejected"
 
 
 async def test_a_run_that_was_cancelled_meanwhile_stays_so(decided, tools):

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +12,15 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAwayError
 
 from langbot.lib.exchange import Commands
-from langbot.lib.redis import claim_check, node_inbox, run_inbound, stream_client
+from langbot.lib.redis import (
+    claim_check,
+    connection_runs,
+    node_inbox,
+    run_inbound,
+    runner_connections,
+    stream_client,
+)
+from runners.engine.placement import Place, Placement
 from runners.gateway import node as node_module
 from runners.gateway import session as session_module
 from runners.gateway.consumers import PluginConsumer
@@ -224,9 +234,47 @@ async def test_the_next_invocation_stops_one_that_its_dead_worker_had_not():
         assert list(session.run_ids) == [run]
         node.relay.push(run, b'"new"')
         await asyncio.sleep(0.3)
-        entries = await client.xrange(run_inbound(run))
+        entries = await client.xrange(run_inbound(run, 2))
         assert [fields for _, fields in entries] == [{b"f": b'"new"'}]
-        await client.delete(run_inbound(run))
+        assert not await client.exists(run_inbound(run))
+        await client.delete(run_inbound(run, 2))
+
+
+async def test_an_invocation_that_nobody_stopped_says_nothing_in_the_next():
+    """Its worker died as it parked the run, which goes on at another web node."""
+    run = uuid4()
+    async with working_node() as (old, client), working_node() as (new, _):
+        old.relay.open(run, 60, 1)
+        new.relay.open(run, 60, 2)
+        for node, frame in ((old, b'"old"'), (new, b'"new"'), (old, b'"older"')):
+            node.relay.push(run, frame)
+            await until(lambda: not node.relay.pending_bytes)  # noqa: B023
+            await node.relay._flushing
+        found = await client.xrange(run_inbound(run, 2))
+        assert [fields for _, fields in found] == [{b"f": b'"new"'}]
+        assert await client.xlen(run_inbound(run)) == 2
+        await client.delete(run_inbound(run), run_inbound(run, 2))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_run_on_a_socket_keeps_the_slot_that_was_reserved_for_it(number):
+    async with working_node() as (node, client), socket_of(node) as (session, _):
+        run, workspace, runner = uuid4(), str(uuid4()), "plugin:acme/placed/default"
+        session.registered = SimpleNamespace(
+            workspace=workspace, actions={runner: None}, plugin="acme/placed"
+        )
+        await node._announce()
+        placement = Placement(client)
+        reserved = await placement.reserve(run, workspace, runner, 60, 0, number)
+        assert isinstance(reserved, Place)
+        await tell(client, node, replace(start_of(session, run), number=number))
+        await until(lambda: session.run_ids)
+        await node._announce()
+        slots = connection_runs(session.id)
+        assert await client.zcard(slots) == 1
+        await placement.release(reserved, run, number)
+        assert not await client.zcard(slots)
+        await client.delete(runner_connections(workspace, runner))
 
 
 async def test_a_worker_that_is_late_stops_no_later_invocation():
@@ -247,7 +295,7 @@ async def test_a_worker_that_is_late_stops_no_later_invocation():
         assert list(session.run_ids) == [run]
         node.relay.push(run, b'"new"')
         async with asyncio.timeout(5):
-            while not await client.xlen(run_inbound(run)):
+            while not await client.xlen(run_inbound(run, 2)):
                 await asyncio.sleep(0.01)
         waits = start_of(session, held)
         waits.number = 2
@@ -257,7 +305,7 @@ async def test_a_worker_that_is_late_stops_no_later_invocation():
         stop.number = 2
         await tell(client, node, stop)
         await until(lambda: not session.run_ids)
-        await client.delete(run_inbound(run))
+        await client.delete(run_inbound(run, 2))
 
 
 async def test_a_run_that_comes_again_gets_a_pipe_that_is_open():

@@ -3,7 +3,7 @@
 import pytest
 
 from runners.choices import QueuedStatus
-from runners.models import QueuedMessage, TranscriptItem
+from runners.models import EventLog, QueuedMessage, TranscriptItem
 from tests.factories import AgentFactory
 from tests.runners.admin_rows import make_run
 
@@ -54,6 +54,18 @@ def test_waiting_messages_are_claimed_in_their_order(steered):
     assert event.type == "steering.injected"
     assert [one["text"] for one in event.data["messages"]] == ["one", "two", "three"]
     assert pulled(steered) == []
+
+
+def test_a_claimed_message_brings_what_its_sender_wrote(steered):
+    message = follow_up(steered, "one")
+    written = {"document": "d-1", "mode": "mine"}
+    EventLog._base_manager.filter(pk=message.event_id).update(metadata=written)
+    (item,) = steered("steering_pull")["items"]
+    assert item["metadata"] == {
+        "document": "d-1",
+        "message_id": str(message.public_id),
+        "mode": message.mode,
+    }
 
 
 @pytest.mark.parametrize("mode", ["one", "one-at-a-time", "one_at_a_time"])

@@ -45,6 +45,7 @@ def claim_of(run):
         runner_id=run.runner_id,
         deadline_at=datetime.now(UTC) + timedelta(minutes=5),
         snapshot={"agent": {"version": 1}, "delivery_policy": {"reply": True}},
+        invocation=1,
     )
 
 
@@ -151,6 +152,15 @@ def test_of_many_claims_one_wins(agent):
         assert sum(in_threads(*claims)) == 1
         run.refresh_from_db()
         assert (run.fencing_token, run.last_seq) == (1, 2)
+
+
+def test_a_claim_of_an_earlier_invocation_is_lost(agent):
+    """Its worker slept since it read the run, which was paused meanwhile."""
+    run = queued_run(agent)
+    claim = claim_of(run)
+    AgentRun.objects.filter(pk=run.pk).update(invocation=2)
+    assert not claim_runs(uuid4(), [claim])
+    assert AgentRun.objects.get(pk=run.pk).status == RunStatus.QUEUED
 
 
 @pytest.mark.django_db(transaction=True)

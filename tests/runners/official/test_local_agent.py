@@ -240,6 +240,46 @@ async def test_images_reach_the_model(model):
     assert asked["messages"][-1] == {"role": "user", "content": contents}
 
 
+TEXT_FILE = {
+    "name": "a.txt",
+    "mime_type": "text/plain",
+    "size": 5,
+    "content": "data:text/plain;base64,aGVsbG8=",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        (TEXT_FILE, '<file name="a.txt" type="text/plain" size="5">\nhello\n</file>'),
+        (
+            TEXT_FILE | {"content": "data:text/plain;base64,/w=="},
+            '<file name="a.txt" type="text/plain" size="5">not shown</file>',
+        ),
+        (
+            {"name": 'b".zip', "mime_type": "application/zip", "ref": "x"},
+            '<file name="b\'.zip" type="application/zip">not shown</file>',
+        ),
+    ],
+)
+async def test_no_file_of_a_message_is_left_out_in_silence(model, file, shown):
+    await model.run(input={"text": "look", "attachments": [file]})
+    (asked,) = model.asked("invoke_llm_stream")
+    assert asked["messages"][-1]["content"] == [
+        {"type": "text", "text": "look"},
+        {"type": "text", "text": shown},
+    ]
+
+
+async def test_an_attached_picture_reaches_the_model(model):
+    picture = "data:image/png;base64,aGVsbG8="
+    file = {"name": "a.png", "mime_type": "image/png", "content": picture}
+    await model.run(input={"text": "look", "attachments": [file]})
+    (asked,) = model.asked("invoke_llm_stream")
+    (_, shown) = asked["messages"][-1]["content"]
+    assert shown["image_base64"] == picture
+
+
 @pytest.mark.parametrize(
     ("page", "told"),
     [
@@ -256,6 +296,29 @@ async def test_the_page_that_a_person_looks_at_reaches_the_model(model, page, to
     )
     (asked,) = model.asked("invoke_llm_stream")
     said = f"how much?\n\n<page>{told}</page>" if told else "how much?"
+    assert asked["messages"][-1] == {"role": "user", "content": said}
+
+
+@pytest.mark.parametrize(
+    ("skills", "told"),
+    [
+        (
+            [
+                {"name": "deploy", "description": "Ships it", "path": ".agents/d.md"},
+                {"name": "lint", "tree": ["never", "told"]},
+            ],
+            "\n- deploy: Ships it (.agents/d.md)\n- lint\n",
+        ),
+        ([{"description": "nameless"}, 7], None),
+        ("deploy", None),
+    ],
+)
+async def test_the_skills_of_a_senders_project_reach_the_model(model, skills, told):
+    """LO-17."""
+    await model.run(metadata={"project_skills": skills}, input={"text": "ship it"})
+    (asked,) = model.asked("invoke_llm_stream")
+    block = f"<available_skills>{told}</available_skills>"
+    said = f"ship it\n\n{block}" if told else "ship it"
     assert asked["messages"][-1] == {"role": "user", "content": said}
 
 
