@@ -29,7 +29,7 @@ from langbot.core.access import actor_of_user
 from langbot.core.admin import author_of
 from langbot.core.conflicts import OPENED, ConflictAdmin, ConflictForm
 from langbot.lib import admin as look
-from langbot.lib.money import dollars
+from langbot.lib.money import dollars, with_unknown
 from langbot.lib.periods import PeriodFilter
 from runners.admin.display import TimedList, two_lines
 from runners.admin.exports import Column, Exports
@@ -259,7 +259,7 @@ class QuotaWindowAdmin(PeopleColumn, look.RecordAdmin):
 
     @admin.display(description=_("spent"))
     def spent(self, row: QuotaWindow) -> str:
-        return dollars(row.settled_microdollars)
+        return with_unknown(row.settled_microdollars, row.unknown_calls)
 
     @admin.display(description=_("reserved"))
     def reserved(self, row: QuotaWindow) -> str:

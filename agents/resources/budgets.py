@@ -163,6 +163,17 @@ def windows_of(workspace_id: int, holding: Sequence[Limit]) -> QuerySet[QuotaWin
 
 def recorded(spender: Spender, limit: Limit) -> int:
     """Return what the records say was spent since a limit's window began."""
+    records = _records(spender, limit)
+    spent: int | None = records.aggregate(spent=Sum("cost_microdollars"))["spent"]
+    return spent or 0
+
+
+def recorded_unknown(spender: Spender, limit: Limit) -> int:
+    """Return how many calls since then nobody knows the cost of."""
+    return _records(spender, limit).filter(cost_microdollars=None).count()
+
+
+def _records(spender: Spender, limit: Limit) -> QuerySet[UsageRecord]:
     records = UsageRecord.objects.filter(
         workspace_id=spender.workspace_id, created_at__gte=limit.starts_at
     )
@@ -170,8 +181,7 @@ def recorded(spender: Spender, limit: Limit) -> int:
         records = records.filter(person=limit.subject)
     elif limit.scope == QuotaScope.AGENT:
         records = records.filter(agent=int(limit.subject))
-    spent: int | None = records.aggregate(spent=Sum("cost_microdollars"))["spent"]
-    return spent or 0
+    return records
 
 
 def shares_of(workspace_id: int, person: str) -> dict[str, Share | None]:

@@ -151,6 +151,7 @@ class QuotaWindow(models.Model):
     ends_at = models.DateTimeField(_("ends"))
     settled_microdollars = models.PositiveBigIntegerField(_("spent"), default=0)
     reserved_microdollars = models.PositiveBigIntegerField(_("reserved"), default=0)
+    unknown_calls = models.PositiveIntegerField(_("calls of unknown cost"), default=0)
     extra_days = models.PositiveSmallIntegerField(_("extra days granted"), default=0)
 
     class Meta:

@@ -26,6 +26,7 @@ from agents.resources.budgets import (
     check_left,
     limits_of,
     recorded,
+    recorded_unknown,
     windows_of,
 )
 from agents.resources.near_end import warn_near_end
@@ -104,7 +105,7 @@ def settle_call(
         if not OpenModelCall.objects.filter(pk=opened.pk).delete()[0]:
             return None
         record.save(force_insert=True)
-        _settle(windows, opened, record.cost_microdollars or 0)
+        _settle(windows, opened, record.cost_microdollars)
     if record.cost_missing:
         logger.warning("nobody knows what a call of %s cost", record.model_name)
     return record
@@ -194,6 +195,7 @@ def _new_window(spender: Spender, limit: Limit) -> QuotaWindow:
         starts_at=limit.starts_at,
         ends_at=limit.ends_at,
         settled_microdollars=min(recorded(spender, limit), LARGEST),
+        unknown_calls=recorded_unknown(spender, limit),
     )
 
 
@@ -203,14 +205,18 @@ def _locked_windows(opened: OpenModelCall) -> list[QuotaWindow]:
     return lock_rows(QuotaWindow.objects.filter(pk__in=map(int, opened.windows)))
 
 
-def _settle(windows: Sequence[QuotaWindow], opened: OpenModelCall, cost: int) -> None:
+def _settle(
+    windows: Sequence[QuotaWindow], opened: OpenModelCall, known_cost: int | None
+) -> None:
     if not windows:
         return
+    cost = known_cost or 0
     reserved = opened.reserved_microdollars
     QuotaWindow.objects.filter(pk__in=[row.pk for row in windows]).update(
         # never below nothing: an admin may have begun the window anew
         reserved_microdollars=Greatest(F("reserved_microdollars") - reserved, 0),
         settled_microdollars=F("settled_microdollars") + cost,
+        unknown_calls=F("unknown_calls") + int(known_cost is None),
     )
     for row in windows:
         warn_near_end(row, cost, opened.windows[str(row.pk)])

@@ -26,8 +26,9 @@ def reset_window(window: QuotaWindow, *, author: str) -> bool:
     """
     with transaction.atomic():
         rows = lock_rows(QuotaWindow.objects.filter(pk=window.pk))
-        if not rows or not rows[0].settled_microdollars:
+        if not rows or not (rows[0].settled_microdollars or rows[0].unknown_calls):
             return False
+        rows[0].unknown_calls = 0
         _change(rows[0], 0, author, "reset")
     return True
 
@@ -82,7 +83,7 @@ def _daily_limit(day: QuotaWindow) -> int:
 def _change(row: QuotaWindow, settled: int, author: str, action: str) -> None:
     stored = QuotaWindow.objects.get(pk=row.pk)
     row.settled_microdollars = settled
-    row.save(update_fields=["settled_microdollars", "extra_days"])
+    row.save(update_fields=["settled_microdollars", "unknown_calls", "extra_days"])
     record_change(author, row, state_of(stored), action=action)
 
 

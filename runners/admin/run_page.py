@@ -8,12 +8,11 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from artifacts.models import Artifact
 from langbot.core.permissions import COST, RAW_PAYLOAD
 from langbot.lib.codes import explain
-from langbot.lib.money import dollars
+from langbot.lib.money import with_unknown
 from runners.action_forms import title_of
 from runners.admin.came_in import came_in
 from runners.admin.display import (
@@ -110,15 +109,7 @@ def _cost(request: HttpRequest, run: AgentRun) -> str:
     unknown = usage.get("calls_without_cost") or 0
     if run.cost_microdollars is None:
         return str(_("unknown")) if unknown else ""
-    known = dollars(run.cost_microdollars)
-    if not unknown:
-        return known
-    text = ngettext(
-        "%(cost)s and %(count)d call of unknown cost",
-        "%(cost)s and %(count)d calls of unknown cost",
-        unknown,
-    )
-    return text % {"cost": known, "count": unknown}
+    return with_unknown(run.cost_microdollars, unknown)
 
 
 def _bot(run: AgentRun) -> str:

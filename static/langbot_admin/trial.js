@@ -49,6 +49,7 @@
             this.field = this.form.querySelector("textarea");
             this.stopButton = root.querySelector("[data-lb-stop]");
             this.conversation = null;
+            this.round = 0; // each new conversation is one; answers of earlier ones are dropped
             this.listen();
         }
 
@@ -97,13 +98,16 @@
             this.setBusy(true, this.words.sending);
             this.say(this.words.you, "user", text);
             this.field.value = "";
+            const round = this.round;
             try {
                 const answer = this.conversation
                     ? await this.ask(this.address("again", this.conversation), {text: text, agent: this.at.agent})
                     : await this.ask(this.at.test, {text: text});
-                this.conversation = answer.conversation;
-                this.follow(answer.run_id || await this.promoted(answer.message_id));
+                if (round === this.round) { this.conversation = answer.conversation; }
+                const run = answer.run_id || await this.promoted(answer.message_id);
+                if (round === this.round) { this.follow(run); } else { this.cancel(run); }
             } catch (error) {
+                if (round !== this.round) { return; }
                 const why = error instanceof TypeError ? this.words.unreachable : error.message;
                 this.fail(this.words.refused.replace("%s", why));
             }
@@ -234,13 +238,15 @@
         async end(event) {
             if (this.source) { this.source.close(); this.source = null; }
             if (this.reply) { this.complete(""); }
+            const run = this.run;
             const failed = event && event.type === "run.failed";
             if (failed) { this.say(this.words.types["run.failed"], "error", summaryOf(event)); }
             this.setBusy(false, "");
             try {
-                const answer = await fetch(this.address("run", this.run), {credentials: "same-origin"});
-                const run = await answer.json();
-                const status = this.words.statuses[run.status] || run.status || "";
+                const answer = await fetch(this.address("run", run), {credentials: "same-origin"});
+                const found = await answer.json();
+                if (run !== this.run) { return; }
+                const status = this.words.statuses[found.status] || found.status || "";
                 this.status.textContent = status + " · " + (this.took / 1000).toFixed(2) + " s";
             } catch { this.status.textContent = this.words.unreachable; }
         }
@@ -257,13 +263,21 @@
             this.status.textContent = status;
         }
 
-        stop() {
-            this.ask(this.address("cancel", this.run), {}).catch(function () { /* it has ended */ });
+        stop() { this.cancel(this.run); }
+
+        cancel(run) {
+            this.ask(this.address("cancel", run), {}).catch(function () { /* it has ended */ });
         }
 
         anew() {
-            if (this.busy) { this.stop(); }
-            this.conversation = null;
+            if (this.source) {
+                this.stop();
+                this.source.close();
+            }
+            this.round += 1;
+            this.source = this.reply = this.last = this.run = this.conversation = null;
+            this.said.removeAttribute("aria-busy");
+            this.setBusy(false, "");
             this.said.replaceChildren(element("p", "lb-muted", this.words.started));
             this.ledger.replaceChildren();
             this.root.querySelector("[data-lb-run]").replaceChildren();

@@ -93,6 +93,14 @@ def test_a_budget_begins_anew(boss, week):
     assert AuditLog.objects.filter(action="reset").count() == 2
 
 
+def test_spent_so_far_says_what_is_unknown(boss, week):
+    QuotaWindow.objects.update(settled_microdollars=0, unknown_calls=2)
+    page = boss.get(WINDOWS).content.decode()
+    assert page.count("$0.000000 and 2 calls of unknown cost") == 2
+    assert act(boss, "reset", *week.values()) == ["2 budgets begin anew."]
+    assert set(QuotaWindow.objects.values_list("unknown_calls", flat=True)) == {0}
+
+
 def test_people_are_found_by_mail(boss, week):
     QuotaWindow.objects.update(subject=f"api:user:{boss.person.pk}")
     found = boss.get(WINDOWS, {"q": "Boss@example.com"}).context["cl"].result_list

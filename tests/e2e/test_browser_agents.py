@@ -111,6 +111,26 @@ def test_new_agent_is_made_bound_tested_and_understood(installation, page):
     page.get_by_text("You said: and again").first.wait_for()
 
 
+def test_a_new_conversation_hears_nothing_of_the_one_before(installation, page):
+    page.goto(f"{installation.url}/admin/langbot_agents/agent/?q=assistant")
+    page.get_by_role("link", name="Assistant").last.click()
+    page.get_by_role("link", name="Test", exact=True).click()
+    log, box = page.get_by_role("log"), page.get_by_label("Message")
+    for text in ("first of all", "first again"):
+        box.fill(text)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="New conversation").click()
+    box.fill("second")
+    page.keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("completed").wait_for()
+    assert "second" in log.inner_text()
+    assert "first" not in log.inner_text()
+    page.get_by_role("button", name="New conversation").click()
+    assert page.get_by_role("status").inner_text() == ""
+    page.wait_for_timeout(1000)
+    assert page.get_by_role("status").inner_text() == ""
+
+
 def test_prompt_is_written_with_the_keyboard(installation, page):
     page.goto(f"{installation.url}/admin/langbot_agents/agent/?q=assistant")
     page.get_by_role("link", name="Assistant").last.click()

@@ -98,6 +98,7 @@ def test_a_missing_cost_is_flagged_and_leaves_the_counters(facts_of, quota, capl
     assert row.cost_missing
     assert row.cost_microdollars is None
     assert amounts() == [("workspace", "daily", 0, 0)]
+    assert QuotaWindow.objects.get().unknown_calls == 1
     assert "nobody knows" in caplog.text
 
 
