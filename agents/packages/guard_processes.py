@@ -17,7 +17,7 @@ from agents.packages.guard_environment import MARKER
 
 _PROC: Final = Path("/proc")
 _KILL_SECONDS: Final = 5.0
-_LOOKS_WITHOUT: Final = 2
+_LOOKS_WITHOUT: Final = 4
 _KERNEL_SECONDS: Final = 0.01
 _EXECUTING_SECONDS: Final = 0.05
 
@@ -39,7 +39,7 @@ def end_marked(marker: str) -> int:
     """Kill the processes of a marker until none is left; returns how many were.
 
     A process that is just being executed shows no environment for a moment: none is
-    left when a second look, a little later, finds none either. Raises TimeoutError
+    left when some more looks, a little later, find none either. Raises TimeoutError
     when one does not go within 5 s.
     """
     ended: set[int] = set()

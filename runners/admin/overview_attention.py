@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import inf
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from agents.admin.insight import runner_label
-from agents.choices import QuotaScope
-from agents.models import Agent, Model, QuotaWindow, RunnerDescriptor
+from agents.models import Agent, Model, RunnerDescriptor
 from agents.registry.config_schema import selected_models
-from agents.resources.budgets import limits_on
 from langbot.core.access import visible_rows
 from langbot.lib import admin as look
 from platforms.models import Bot
@@ -44,7 +40,6 @@ def items_for(facts: Facts, today: Numbers | None) -> list[Item]:
         ("langbot_runners.view_workernode", _workers),
         ("langbot_agents.view_agent", _runners),
         ("langbot_agents.view_agent", _models),
-        ("langbot_agents.view_quotawindow", _budgets),
         ("langbot_runners.view_delivery", _deliveries),
         ("langbot_runners.view_pendingaction", _actions),
         ("langbot_runners.view_agentrun", _runs),
@@ -113,25 +108,6 @@ def _actions(facts: Facts) -> Iterator[Item]:
         )
         there = f"{url}?status__exact={ActionStatus.OPEN}"
         yield Item(text % {"count": shown}, there)
-
-
-def _budgets(facts: Facts) -> Iterator[Item]:
-    """Count used-up budgets of workspaces and agents; those of people are their own."""
-    shared = [QuotaScope.WORKSPACE, QuotaScope.AGENT]
-    now = datetime.now(UTC)
-    rows = QuotaWindow.objects.filter(scope__in=shared, starts_at__lte=now)
-    ours = visible_rows(facts.user, rows.filter(ends_at__gt=now))
-    windows = list(ours.filter(settled_microdollars__gt=0)[:MOST])
-    limits = limits_on(windows) if windows else {}
-    count = sum(one.settled_microdollars >= limits.get(one.pk, inf) for one in windows)
-    if count:
-        text = ngettext(
-            "%(count)s budget is used up: what it counts is refused.",
-            "%(count)s budgets are used up: what they count is refused.",
-            count,
-        )
-        url = reverse("admin:langbot_agents_quotawindow_changelist")
-        yield Item(text % {"count": count}, url, look.BAD)
 
 
 def _messages(facts: Facts) -> Iterator[Item]:

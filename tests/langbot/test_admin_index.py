@@ -11,16 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from agents.models import (
-    Agent,
-    AgentBinding,
-    ModelProvider,
-    PluginConnection,
-    Quota,
-    QuotaWindow,
-)
+from agents.models import Agent, AgentBinding, ModelProvider, PluginConnection
 from agents.models import Model as LanguageModel
-from agents.resources.quotas import window_of
 from agents.services import save_agent
 from platforms.models import Bot
 from runners.admin import overview_numbers
@@ -162,26 +154,6 @@ def test_offline_runner_and_missing_model_are_named(staff, rows):
     assert "A model that Helper names does not exist" in found
     model.delete()
     assert "A model that Helper names" in texts(staff)
-
-
-@pytest.mark.parametrize(("spent", "told"), [(100, True), (99, False)])
-def test_a_used_up_budget_of_all_is_named(staff, rows, spent, told):
-    workspace = Agent.objects.earliest("pk").workspace
-    Quota.objects.create(
-        workspace=workspace, scope="workspace", window="daily", limit_microdollars=100
-    )
-    starts_at, ends_at = window_of("daily", datetime.now(UTC))
-    QuotaWindow.objects.create(
-        workspace=workspace,
-        scope="workspace",
-        window="daily",
-        starts_at=starts_at,
-        ends_at=ends_at,
-        settled_microdollars=spent,
-    )
-    found = [one for one in overview(staff).items if "is used up" in one.text]
-    assert bool(found) == told
-    assert all(staff.get(one.url).status_code == 200 for one in found)
 
 
 def test_runs_are_counted_in_the_part_of_the_window_they_began_in(root, rows):
