@@ -17,9 +17,11 @@ from agents.packages.guard_environment import MARKER
 
 _PROC: Final = Path("/proc")
 _KILL_SECONDS: Final = 5.0
-_LOOKS_WITHOUT: Final = 4
+_LOOKS_WITHOUT: Final = 2
 _KERNEL_SECONDS: Final = 0.01
 _EXECUTING_SECONDS: Final = 0.05
+_READS: Final = 40
+_READ_SECONDS: Final = 0.0005
 
 
 def end_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
@@ -39,7 +41,7 @@ def end_marked(marker: str) -> int:
     """Kill the processes of a marker until none is left; returns how many were.
 
     A process that is just being executed shows no environment for a moment: none is
-    left when some more looks, a little later, find none either. Raises TimeoutError
+    left when a second look, a little later, finds none either. Raises TimeoutError
     when one does not go within 5 s.
     """
     ended: set[int] = set()
@@ -67,10 +69,23 @@ def _from_proc(wanted: str) -> list[int]:
             continue
         # It ended meanwhile, or belongs to somebody else.
         with contextlib.suppress(OSError):
-            variables = (folder / "environ").read_bytes().split(b"\0")
+            variables = _environment(folder).split(b"\0")
             if any(variable.startswith(prefix) for variable in variables):
                 found.append(int(folder.name))
     return found
+
+
+def _environment(folder: Path) -> bytes:
+    """Read it some more times while it is empty, as that of one being executed is.
+
+    Raises OSError for what has no program: kernel threads, and processes that ended.
+    """
+    for _ in range(_READS):
+        if found := (folder / "environ").read_bytes():
+            return found
+        (folder / "exe").readlink()
+        time.sleep(_READ_SECONDS)
+    return b""
 
 
 def _from_ps(wanted: str) -> list[int]:
