@@ -20,6 +20,7 @@ _KILL_SECONDS: Final = 5.0
 _LOOKS_WITHOUT: Final = 2
 _KERNEL_SECONDS: Final = 0.01
 _EXECUTING_SECONDS: Final = 0.05
+# For 20 ms in all: to be executed takes a small part of that.
 _READS: Final = 40
 _READ_SECONDS: Final = 0.0005
 

@@ -1,22 +1,31 @@
-"""What a model is shown of the files that came with a message."""
+"""A message as a model reads it: its words, and the files that came with it."""
 
 import base64
 import binascii
-from collections.abc import Iterable
 from typing import Any
 
-from runners.protocol.context import InputAttachment
+from runners.protocol.context import InputAttachment, RunInput
 
 TEXT_CHARACTERS = 50_000  # of one file; a longer one is cut, and says so
 _TEXTS = ("text/", "application/json", "application/xml", "application/yaml")
 
 
-def file_elements(files: Iterable[InputAttachment]) -> list[dict[str, Any]]:
-    """Return elements of a message: pictures and texts as such, the rest by name.
+def parts_of(given: RunInput, words: str) -> list[dict[str, Any]]:
+    """Return the parts of a message that is more than words; none of one that is not.
 
-    Nothing is left out in silence: a model that cannot read a file knows of it.
+    Pictures and texts are shown as such, other files by name: a model that cannot read
+    a file knows of it.
     """
-    return [_element(file) for file in files]
+    elements = [element.model_dump() for element in given.contents]
+    files = [_element(file) for file in given.attachments]
+    if files or any(element["type"] != "text" for element in elements):
+        return [*(elements or text_part(words)), *files]
+    return []
+
+
+def text_part(words: str) -> list[dict[str, Any]]:
+    """Return words as a part of a message; nothing where there are none."""
+    return [{"type": "text", "text": words}] if words else []
 
 
 def _element(file: InputAttachment) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from runners.official.local_agent_files import file_elements
+from runners.official.local_agent_files import parts_of
 from runners.sdk import HostCallError, RunContext
 from runners.sdk.answers import SteeringItem
 
@@ -66,9 +66,4 @@ def _numbered(number: int, item: SteeringItem) -> str:
 
 
 def _content(item: SteeringItem) -> Any:
-    elements = [element.model_dump() for element in item.input.contents]
-    files = file_elements(item.input.attachments)
-    if files or any(element["type"] != "text" for element in elements):
-        text = [{"type": "text", "text": item.text}] if item.text else []
-        return [*(elements or text), *files]
-    return item.text
+    return parts_of(item.input, item.text) or item.text

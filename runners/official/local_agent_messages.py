@@ -9,7 +9,7 @@ from runners.official.local_agent_checkpoint import (
     items_after,
     read_checkpoint,
 )
-from runners.official.local_agent_files import file_elements
+from runners.official.local_agent_files import parts_of, text_part
 from runners.official.local_agent_schema import DEFAULT_HISTORY, DEFAULT_PROMPT
 from runners.protocol.pages import TranscriptItem
 from runners.protocol.pruning import prune_orphan_tool_calls
@@ -92,13 +92,11 @@ def _from_this_run(item: TranscriptItem) -> dict[str, Any]:
 
 def current_message(ctx: RunContext) -> dict[str, Any]:
     """Return the event as the user's message, images and files kept."""
-    elements = [element.model_dump() for element in ctx.input.contents]
-    files = file_elements(ctx.input.attachments)
+    parts = parts_of(ctx.input, ctx.text)
     blocks = [page_of(ctx.event.data), skills_of(ctx.metadata)]
     told = "\n\n".join(filter(None, blocks))
-    if files or any(element["type"] != "text" for element in elements):
-        said = elements or _as_text(ctx.text)
-        return {"role": "user", "content": [*said, *files, *_as_text(told)]}
+    if parts:
+        return {"role": "user", "content": [*parts, *text_part(told)]}
     if ctx.text:
         text = f"{ctx.text}\n\n{told}" if told else ctx.text
         return {"role": "user", "content": text}
@@ -106,10 +104,6 @@ def current_message(ctx: RunContext) -> dict[str, Any]:
     event = {"event": ctx.event.event_type, "data": ctx.event.data}
     text = json.dumps(event, ensure_ascii=False, default=str)
     return {"role": "user", "content": f"[Event] {text}"}
-
-
-def _as_text(text: str | None) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text else []
 
 
 def page_of(data: dict[str, Any]) -> str:
