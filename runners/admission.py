@@ -210,7 +210,9 @@ def _admit_new(
     if silence and not is_new and is_expired(conversation, silence):
         begin_anew(conversation)
     event = _log_event(incoming, conversation, EventOutcome.STARTED)
-    run = open_turn(conversation, Turn(event, agent, binding, dry_run=incoming.dry_run))
+    turn = Turn(event, agent, binding, dry_run=incoming.dry_run)
+    is_counted = is_new and conversation.transcript_seq > 0
+    run = open_turn(conversation, turn, is_counted=is_counted)
     wake_runs([run.pk])
     return Admitted("started", event, conversation, run)
 
@@ -301,6 +303,8 @@ def _new_conversation(incoming: Incoming, agent: Agent, key: str) -> Conversatio
         thread=incoming.thread[:200],
         actor_id=_session_actor(incoming, agent)[:200],
         title=title_of(incoming.input),
+        # Its first message is written with it.
+        transcript_seq=1 if incoming.type == MESSAGE else 0,
     )
 
 

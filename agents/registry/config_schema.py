@@ -62,6 +62,16 @@ def validate_config(
     return result
 
 
+def with_defaults(schema: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the schema's defaults where nothing was chosen.
+
+    An agent is saved with them, but its plugin may come, or learn a setting, later.
+    """
+    filled = {item.name: _filled(item, config) for item in read_schema(schema)}
+    every = {**config, **filled}
+    return {name: value for name, value in every.items() if value is not None}
+
+
 def _checked(item: ConfigItem, value: Any, filled: Mapping[str, Any]) -> Any:
     """Return the value as it is kept; raises WrongValueError."""
     if is_sealed(value):
@@ -235,5 +245,6 @@ __all__ = [
     "selected_bases",
     "selected_models",
     "validate_config",
+    "with_defaults",
     "without_required_secrets",
 ]

@@ -149,6 +149,7 @@ def conf() -> HostSettings:
     return HostSettings(**{key.lower(): value for key, value in given.items()})
 
 
+@lru_cache(maxsize=1)  # asked for with every frame
 def limits() -> Limits:
     """Return the bound numbers."""
     return conf().limits
@@ -157,6 +158,7 @@ def limits() -> Limits:
 def _forget(*, setting: str, **_: object) -> None:
     if setting == "LANGBOT":
         conf.cache_clear()
+        limits.cache_clear()
 
 
 setting_changed.connect(_forget)

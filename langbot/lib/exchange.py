@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -20,8 +21,8 @@ Commands = list[Command]
 class Exchange:
     """One connection of a client's own kind; calls wait for each other.
 
-    Raises what the client would (`langbot.lib.redis.FAILURES`); the next call connects
-    again.
+    Raises what the client would (`langbot.lib.redis.FAILURES`), and TypeError for what
+    is no text, bytes or number; the next call connects again.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -47,7 +48,8 @@ class Exchange:
             if connection is None:
                 connection = self._connection = self._pool.make_connection()
             try:
-                packed = connection.pack_commands(commands)
+                # Asyncio clients pack in Python, which takes seven times as long.
+                packed = b"".join(map(pack_command, commands))
                 await connection.send_packed_command(packed, check_health=False)
                 return [await _answer(connection) for _ in commands]
             except BaseException:

@@ -19,6 +19,8 @@ from django.db.models.query import (
 )
 from django.db.transaction import TransactionManagementError
 
+from langbot.lib.cursors import execute_returning, execute_write
+
 Row = TypeVar("Row")
 
 
@@ -213,9 +215,8 @@ class PreparedInsert:
             for row in rows
             for field in self._fields
         ]
-        with connection.cursor() as cursor:
-            cursor.execute(self._statement(len(rows), connection), values)
-            keys = cursor.fetchall()
+        statement = self._statement(len(rows), connection)
+        keys = execute_returning(connection, statement, values)
         for row, (key,) in zip(rows, keys, strict=not self._suffix):
             row.pk = key
             row._state.adding, row._state.db = False, connection.alias
@@ -253,9 +254,8 @@ class PreparedUpdate:
             field.get_db_prep_save(value, connection)
             for field, value in zip(self._fields, values, strict=True)
         ]
-        with connection.cursor() as cursor:
-            cursor.execute(self._statement(connection), [*prepared, key])
-            return int(cursor.rowcount)
+        statement = self._statement(connection)
+        return execute_write(connection, statement, [*prepared, key])
 
     def _statement(self, connection: Any) -> str:
         quote = connection.ops.quote_name

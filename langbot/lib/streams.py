@@ -25,6 +25,7 @@ _PER_STREAM = 200
 _RETRY_SECONDS = 0.5
 _WAKE_LIFE_SECONDS = 600
 _WAKE_AFTER_SECONDS = 0.001  # a busy reader reads anew within it
+_WAKE_AGAIN_SECONDS = 0.1  # at most this, while it does not
 # A read costs Redis and its client as much as it has streams: many streams are read
 # less often, and find more. Measured at 8 and 32 runs at once: 7 to 8 % less CPU.
 _PAUSE_PER_STREAM = 0.0003
@@ -65,6 +66,7 @@ class StreamReader:
         self._wake_cursor = b"0-0"
         self._on_reconnect = on_reconnect
         self._unread = False  # a watch that the read under way does not have
+        self._pauses = False  # the next read has all watches
         self._read: Exchange | None = None
         self._control: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
@@ -102,13 +104,16 @@ class StreamReader:
         self._watched.pop(key, None)
 
     async def _poke(self) -> None:
-        await asyncio.sleep(_WAKE_AFTER_SECONDS)
-        if self._control is None or not self._unread:
-            return
+        """End the read under way; again for a watch that came too late for the next."""
+        key, pause = self._wake_key, _WAKE_AFTER_SECONDS
+        add = ("XADD", key, "MAXLEN", 1, "*", b"w", b"")
         with contextlib.suppress(*FAILURES):  # at worst the read lasts its 2 s
-            key = self._wake_key
-            add = ("XADD", key, "MAXLEN", 1, "*", b"w", b"")
-            await self._control([add, ("EXPIRE", key, _WAKE_LIFE_SECONDS)])
+            while self._control is not None and self._task and not self._task.done():
+                await asyncio.sleep(pause)
+                if self._pauses or not self._unread:
+                    return
+                await self._control([add, ("EXPIRE", key, _WAKE_LIFE_SECONDS)])
+                pause = min(2 * pause, _WAKE_AGAIN_SECONDS)
 
     async def _read_forever(self) -> None:
         failing = False
@@ -120,14 +125,19 @@ class StreamReader:
                 if not failing:
                     logger.warning("stream reader lost redis: %s", type(error).__name__)
                 failing = True
-                await asyncio.sleep(_RETRY_SECONDS)
+                await self._pause(_RETRY_SECONDS)
                 continue
             if failing:
                 failing = False
                 self._reconnected()
             for key, entries in answer:
                 self._deliver(key.decode(), entries, watched)
-            await asyncio.sleep(min(len(watched) * _PAUSE_PER_STREAM, _LONGEST_PAUSE))
+            await self._pause(min(len(watched) * _PAUSE_PER_STREAM, _LONGEST_PAUSE))
+
+    async def _pause(self, seconds: float) -> None:
+        self._pauses = True
+        await asyncio.sleep(seconds)
+        self._pauses = False
 
     def _reconnected(self) -> None:
         try:

@@ -10,6 +10,7 @@ from django.db.models import CharField
 from agents.choices import ModelKind
 from agents.models import RunnerDescriptor
 from agents.policies import APPROVALS, frozen_policy
+from agents.registry.config_schema import with_defaults
 from agents.services import reveal_config
 from artifacts.inputs import restore_input
 from langbot import __version__
@@ -117,7 +118,11 @@ def freeze(run: AgentRun) -> RunFacts:
         },
         "runner_id": agent.runner_id,
         "kind": descriptor.kind if descriptor is not None else "",
-        "runner_config": agent.runner_config,  # its secrets stay sealed
+        # its secrets stay sealed
+        "runner_config": with_defaults(
+            descriptor.config_schema if descriptor is not None else [],
+            agent.runner_config,
+        ),
         "access": access.model_dump(),
         "resources": resources.model_dump(),
         "scope_keys": keys,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from functools import partial
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -52,6 +53,7 @@ class PluginConsumer(AsyncConsumer):
             logger.warning("no plugin is admitted now: %s", error)
             return False
         if token is None:
+            logger.warning("a plugin at %s was refused: its token is wrong", remote)
             node.failures.admits(remote)
             return False
         return node.throttle.admits(header)
@@ -68,7 +70,7 @@ class PluginConsumer(AsyncConsumer):
         backpressure = scope.get("extensions", {}).get("langbot.backpressure")
         if backpressure is not None:
             backpressure.on_stall = lambda *_: node.on_stall(session)
-            backpressure.take = lambda text: _take(node, session, text)
+            backpressure.take = partial(_take, node, session)
         reading = asyncio.ensure_future(self._read(node, session, receive))
         closing = asyncio.ensure_future(session.closing.wait())
         try:

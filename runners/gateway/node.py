@@ -45,7 +45,8 @@ REGISTRY_THREADS = 2
 _BAD_FRAMES_ALLOWED = 1000
 REGISTER_SECONDS = 15.0  # as long as the plugin waits for an answer, wire 2.9
 _REFUSALS_KEPT = 10_000  # while the database is away
-_TRIM_ENTRIES = 200  # handled ones, while more are waiting
+_TRIM_ENTRIES = 200  # handled ones; fewer are trimmed together within
+_TRIM_SECONDS = 0.05
 _RETRY_SECONDS = 0.25
 _RELEASED = b""  # in place of the id of an entry that was kept back
 _INVOCATIONS_REMEMBERED = 10_000
@@ -73,6 +74,7 @@ class WebNode:
         self._inbox: asyncio.Queue[Entry] = asyncio.Queue()
         self._last_entry = b"0-0"
         self._handled = self._handled_bytes = 0  # entries since the last trim
+        self._trimming: asyncio.Task[None] | None = None
         self._applied_checks: list[str] = []
         self._refused: list[Refusal] = []  # of sockets that are gone, or not written
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,6 +123,7 @@ class WebNode:
             self.relay.close(run_id)
         await session.close()
         if session.registered is not None:
+            logger.info("plugin %s disconnected", session.registered.plugin)
             await self._retract(session, session.registered.actions.keys())
             with contextlib.suppress(*FAILURES):
                 await self._client.delete(connection_runs(session.id))
@@ -267,9 +270,16 @@ class WebNode:
             except Exception:
                 logger.exception("a message to this node could not be handled")
             self._note_handled(entry_id, fields)
-            if self._inbox.empty() or self._handled >= _TRIM_ENTRIES:
-                with contextlib.suppress(*FAILURES):  # the next trim does it
-                    await self._trim()
+            if self._handled >= _TRIM_ENTRIES:
+                await self._trim()
+            elif self._trimming is None or self._trimming.done():
+                self._trimming = asyncio.create_task(self._trim_soon())
+
+    async def _trim_soon(self) -> None:
+        pause = _TRIM_SECONDS
+        while self._handled:  # more may be handled while a trim is under way
+            await asyncio.sleep(pause)
+            pause = _TRIM_SECONDS if await self._trim() else _RETRY_SECONDS
 
     def _note_handled(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         self._handled += 1
@@ -314,13 +324,19 @@ class WebNode:
             except FAILURES:  # what comes after this message may need it
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _trim(self) -> None:
-        commands: Commands = []
-        if checks := self._applied_checks:
-            commands.append(("DEL", *checks))
-        inbox.trim(commands, self.id, self._last_entry, self._handled_bytes)
-        await self._exchange(commands)
+    async def _trim(self) -> bool:
+        handled, size, checks = self._handled, self._handled_bytes, self._applied_checks
         self._handled, self._handled_bytes, self._applied_checks = 0, 0, []
+        commands: Commands = [("DEL", *checks)] if checks else []
+        inbox.trim(commands, self.id, self._last_entry, size)
+        try:
+            await self._exchange(commands)
+        except FAILURES:  # the next one does it
+            self._handled += handled
+            self._handled_bytes += size
+            self._applied_checks += checks
+            return False
+        return True
 
     def _handle(self, message: NodeMessage) -> None:
         session = self._sessions.get(message.connection)

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from langbot.lib.cursors import execute_returning
 from langbot.lib.models import lock_rows
 from runners.choices import EventType, RunStatus
 from runners.ledger.fence import NewEvent, column_value, insert_events
@@ -79,15 +80,13 @@ def _start(node: UUID, claim: Claim) -> Claimed | None:
         RETURNING fencing_token, last_seq, invocation, inbound_cursor
     """  # noqa: S608  only names of our own columns are interpolated
     moment = column_value("started_at", now)
-    with connection.cursor() as execution:
-        given = [column_value(name, value) for name, value in values.items()]
-        place = claim.run_id, claim.invocation, str(RunStatus.QUEUED)
-        execution.execute(sql, [*given, moment, *place])
-        row = execution.fetchone()
+    given = [column_value(name, value) for name, value in values.items()]
+    place = claim.run_id, claim.invocation, str(RunStatus.QUEUED)
+    rows = execute_returning(connection, sql, [*given, moment, *place])
     data = {"runner": claim.runner_id, "agent_version": version}
-    if row is None:
+    if not rows:
         return None
-    token, last_seq, invocation, cursor = row
+    token, last_seq, invocation, cursor = rows[0]
     goes_on = EARLIER in claim.snapshot  # after a pause
     event = NewEvent(EventType.RUN_RESUMED if goes_on else EventType.RUN_STARTED, data)
     return Claimed(claim.run_id, token, last_seq, invocation, cursor, event)

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Field
 
+from langbot.lib.cursors import execute_returning
 from langbot.lib.prepared import PreparedInsert
 from runners.choices import RunStatus
 from runners.ledger.runs import AgentRun, RunEvent
@@ -88,9 +89,8 @@ def pass_fence(
     now = _moment(datetime.now(UTC))
     rows = [value for fence in fences for value in _row(fence)]
     values = [column_value(name, value) for name, value in extra.items()]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*rows, now, *values, *map(str, sources)])
-        return dict(cursor.fetchall())
+    given = [*rows, now, *values, *map(str, sources)]
+    return dict(execute_returning(connection, sql, given))
 
 
 def _set(name: str) -> str:

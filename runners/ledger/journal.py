@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from langbot.lib.cursors import execute_write
 from runners.choices import HostCallStatus, RunStatus
 from runners.models import AgentRun, HostCall
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -146,6 +147,4 @@ def _insert(
         WHERE id = %s AND status = '{key.status.value}'
         ON CONFLICT DO NOTHING
     """  # noqa: S608  only names and words of our own are interpolated
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*values.values(), key.run_id])
-        return int(cursor.rowcount) == 1
+    return execute_write(connection, sql, [*values.values(), key.run_id]) == 1

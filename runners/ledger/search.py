@@ -32,7 +32,9 @@ _PLAIN = """
     ORDER BY item.seq DESC LIMIT %s
 """
 _FOR_MODELS = f"item.item_type NOT IN ({', '.join(['%s'] * len(NOT_FOR_MODELS))})"
-_TSVECTOR = "to_tsvector('simple', item.words) @@ to_tsquery('simple', %s)"
+_TSVECTOR = """
+    array_to_tsvector(string_to_array(btrim(item.words), ' ')) @@ CAST(%s AS tsquery)
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from pydantic_core import to_json
 
 from langbot.lib.conf import limits
+from langbot.lib.cursors import execute_write
 from langbot.lib.prepared import PreparedQuery
 from runners.ledger.scopes import SCOPES
 from runners.ledger.state import RunnerState
@@ -126,11 +127,9 @@ def write_state(write: StateWrite) -> None:
         write.scope_key,
         MAXIMUM_KEYS,
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(_writing(), values)
-        if not cursor.rowcount:
-            message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
-            raise StateRefusedError(message)
+    if not execute_write(connection, _writing(), values):
+        message = f"{write.scope} state has at most {MAXIMUM_KEYS} keys"
+        raise StateRefusedError(message)
 
 
 def _writing() -> str:

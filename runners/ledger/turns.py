@@ -37,10 +37,13 @@ class Turn:
     said_before: list[EventLog] = field(default_factory=list)
 
 
-def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
+def open_turn(
+    conversation: Conversation, turn: Turn, *, is_counted: bool = False
+) -> AgentRun:
     """Write the rows of a new queued run; the conversation's row must be locked.
 
-    The caller wakes a worker with the returned run.
+    `is_counted`: what the event says is the one item that the conversation has been
+    made with. The caller wakes a worker with the returned run.
     """
     run = AgentRun(
         workspace_id=conversation.workspace_id,
@@ -62,8 +65,19 @@ def open_turn(conversation: Conversation, turn: Turn) -> AgentRun:
     _insert_runs([run])
     note_metadata(run)
     insert_events([(run.pk, 1, 1, queued_event(run))])
-    _write_said(conversation, turn, run)
+    if is_counted:
+        _insert_items([_first_item(conversation, turn, run)])
+    else:
+        _write_said(conversation, turn, run)
     return run
+
+
+def _first_item(
+    conversation: Conversation, turn: Turn, run: AgentRun
+) -> TranscriptItem:
+    item = user_item(turn.event, run)
+    item.conversation, item.seq = conversation, conversation.transcript_seq
+    return item
 
 
 def _write_said(conversation: Conversation, turn: Turn, run: AgentRun) -> None:

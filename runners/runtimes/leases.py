@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 from langbot.lib.conf import limits
 from langbot.lib.models import lock_rows
+from langbot.lib.prepared import PreparedQuery
 from runners.choices import EventType, RunStatus
 from runners.endings import end_and_wake
 from runners.engine.snapshot import RunFacts, load_runs
@@ -116,14 +117,23 @@ def give_back(held: QuerySet[AgentRun], why: str, detail: str = "") -> AgentRun 
     return run
 
 
+# Asked every second, and nearly always answered with no.
+_any_held = PreparedQuery(lambda: _held().values_list("pk")[:1])
+_any_waiting = PreparedQuery(lambda: _queued().values_list("pk")[:1])
+
+
 def sweep() -> int:
     """Take runs from holders whose lease is over; end those that waited too long.
 
     That is past their deadline, or for a runtime that does not come. Returns how many
     runs that were.
     """
-    taken = sum(map(_take_back, _lapsed())) + sum(map(_time_out, _late()))
-    return taken + sum(map(_give_up, _unclaimed()))
+    taken = 0
+    if _any_held():
+        taken += sum(map(_take_back, _lapsed())) + sum(map(_time_out, _late()))
+    if _any_waiting():
+        taken += sum(map(_give_up, _unclaimed()))
+    return taken
 
 
 def reconcile(caller: Caller, stale_after: float | None) -> tuple[list[str], int]:
@@ -203,10 +213,13 @@ def _late() -> list[AgentRun]:
     return list(late.defer("snapshot").order_by("pk")[:_SWEPT_TOGETHER])
 
 
+def _queued() -> QuerySet[AgentRun]:
+    return AgentRun.objects.waiting().exclude(queue_name="")
+
+
 def _unclaimed() -> list[AgentRun]:
     """Return runs of remote queues that nobody is there for, or came for in an hour."""
-    queued = AgentRun.objects.waiting().exclude(queue_name="")
-    since = queued.alias(since=Coalesce("queued_at", "created_at"))
+    since = _queued().alias(since=Coalesce("queued_at", "created_at"))
     patience = timedelta(seconds=limits().offline_wait_seconds)
     longest = timedelta(seconds=limits().run_seconds_maximum)
     over = since.filter(since__lt=Now() - patience).filter(

@@ -3,7 +3,7 @@
    signed-in people over HTTP, where their session and the CSRF token are checked. */
 "use strict";
 
-window.langbotCards = ({ page, log, send, keepingEnd }) => {
+window.langbotCards = ({ page, log, send }) => {
   const say = page.strings;
   const states = new Map(); // card id -> the status it is shown with
 
@@ -25,7 +25,7 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     node.append(make("h2", "", { class: "card-title" }));
     node.append(make("div", "", { class: "card-body" }));
     node.append(make("p", "", { class: "card-state", role: "status" }));
-    keepingEnd(() => log.insertBefore(node, laterThan(card)));
+    log.insertBefore(node, laterThan(card));
     return node;
   }
 
@@ -42,7 +42,7 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
       states.set(card.id, card.status);
       const node = frameOf(card);
       node.dataset.status = card.status;
-      keepingEnd(() => draw(node, card));
+      draw(node, card);
     }
   }
 
@@ -86,7 +86,7 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     if (!node) return false;
     tell(node, text);
     node.classList.add("refused");
-    keepingEnd(() => node.querySelector(".card-state").scrollIntoView({ block: "nearest" }));
+    node.querySelector(".card-state").scrollIntoView({ block: "nearest" });
     return true;
   }
 
@@ -211,7 +211,7 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
     try {
       const found = await ask(id);
       const shown = states.get(id) === "open" && found.status === "open";
-      keepingEnd(() => detail(node, id, found, shown));
+      detail(node, id, found, shown);
     } catch {
       tell(node, say.error);
     }
@@ -257,12 +257,10 @@ window.langbotCards = ({ page, log, send, keepingEnd }) => {
         },
         body: JSON.stringify({ decision, reason }),
       });
-      keepingEnd(() => {
-        node.querySelector(".card-buttons")?.remove();
-        node.querySelector(".card-field")?.remove();
-        focusOn(node);
-        tell(node, found.isLate ? found.detail : found.resolution);
-      });
+      node.querySelector(".card-buttons")?.remove();
+      node.querySelector(".card-field")?.remove();
+      focusOn(node);
+      tell(node, found.isLate ? found.detail : found.resolution);
     } catch {
       tell(node, say.error);
     }

@@ -10,7 +10,7 @@
   const waiting = part("waiting");
   const input = part("text");
   const stop = part("stop");
-  const scroller = document.querySelector("main");
+  const end = window.langbotEnd(document.querySelector("main"));
 
   const CLOSED = 3;
   const OPEN = 1;
@@ -23,17 +23,6 @@
   const memory = window.langbotMemory(page.storage);
 
   /* Messages on the page */
-
-  function atEnd() {
-    return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
-  }
-
-  function keepingEnd(change) {
-    const stick = atEnd();
-    const result = change();
-    if (stick) scroller.scrollTop = scroller.scrollHeight;
-    return result;
-  }
 
   function bubble(role, text) {
     const node = document.createElement("li");
@@ -57,20 +46,16 @@
   }
 
   function setText(node, text) {
-    keepingEnd(() => {
-      node.querySelector(".text").textContent = text;
-    });
+    node.querySelector(".text").textContent = text;
   }
 
   /* A reply as it was meant to look, a failure in words that visitors understand. */
   function showContent(node, item) {
     if (item.html) {
-      keepingEnd(() => {
-        const body = node.querySelector(".text");
-        body.innerHTML = item.html;
-        body.classList.add("rich");
-        for (const link of body.querySelectorAll("a")) link.target = "_blank";
-      });
+      const body = node.querySelector(".text");
+      body.innerHTML = item.html;
+      body.classList.add("rich");
+      for (const link of body.querySelectorAll("a")) link.target = "_blank";
     } else {
       setText(node, textOf(item));
     }
@@ -91,12 +76,12 @@
   function beforeReply(node) {
     const first = turn && turn.node;
     offers.endWithdrawal(node);
-    keepingEnd(() => log.insertBefore(node, first));
+    log.insertBefore(node, first);
   }
 
   function append(list, node) {
     if (list === log) offers.endWithdrawal(node);
-    keepingEnd(() => list.append(node));
+    list.append(node);
     return node;
   }
 
@@ -126,7 +111,7 @@
     node.dataset.at = item.created_at;
     setNote(node, noteOf(item));
     files.show(node, item.files);
-    keepingEnd(() => offers.again(node, item));
+    offers.again(node, item);
     if (item.client_key) {
       node.dataset.key = item.client_key;
       unsent.delete(item.client_key);
@@ -233,14 +218,14 @@
 
   /* Frames */
 
-  const thoughts = window.langbotThoughts({ say, log, keepingEnd });
-  const files = window.langbotFiles({ page, keepingEnd });
+  const thoughts = window.langbotThoughts({ say, log });
+  const files = window.langbotFiles({ page });
   const offers = window.langbotOffers({ say, log, input, offered });
   const queue = window.langbotQueue({
     ...{ say, log, waiting, unsent, offers, find, bubble },
     ...{ setNote, append, beforeReply },
   });
-  const cards = window.langbotCards({ page, log, send: transmitFrame, keepingEnd });
+  const cards = window.langbotCards({ page, log, send: transmitFrame });
 
   const handlers = {
     auth_ok(frame) {
@@ -359,7 +344,7 @@
     node.dataset.state = "sending";
     setNote(node, say.sending);
     append(log, node);
-    scroller.scrollTop = scroller.scrollHeight;
+    end.show();
     unsent.set(key, text);
     transmit(key, text);
     input.value = "";

@@ -2,7 +2,7 @@
    alone; with an address, a link that saves it. */
 "use strict";
 
-window.langbotFiles = ({ page, keepingEnd }) => {
+window.langbotFiles = ({ page }) => {
   const say = page.strings;
   const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"];
 
@@ -26,7 +26,7 @@ window.langbotFiles = ({ page, keepingEnd }) => {
     node.alt = ""; // its name stands beside it
     node.loading = "lazy";
     node.addEventListener("error", () => node.remove());
-    node.addEventListener("load", () => keepingEnd(() => node.classList.add("loaded")));
+    node.addEventListener("load", () => node.classList.add("loaded"));
     node.src = address;
     return node;
   }
@@ -58,7 +58,7 @@ window.langbotFiles = ({ page, keepingEnd }) => {
       list.setAttribute("role", "list"); // without bullets it is one to nobody else
       list.setAttribute("aria-label", say.files);
       list.append(...files.map(entry));
-      keepingEnd(() => node.append(list));
+      node.append(list);
     },
   };
 };

@@ -1,7 +1,7 @@
 /* What an agent thinks, where its policy shows it: a closed block before the reply. */
 "use strict";
 
-window.langbotThoughts = ({ say, log, keepingEnd }) => {
+window.langbotThoughts = ({ say, log }) => {
   function block(run, number, before) {
     const key = `${run}:${number}`;
     const known = log.querySelector(`[data-thought="${CSS.escape(key)}"]`);
@@ -18,7 +18,7 @@ window.langbotThoughts = ({ say, log, keepingEnd }) => {
     body.className = "text";
     details.append(summary, body);
     node.append(details);
-    keepingEnd(() => log.insertBefore(node, before));
+    log.insertBefore(node, before);
     return node;
   }
 
@@ -30,7 +30,7 @@ window.langbotThoughts = ({ say, log, keepingEnd }) => {
     /* A part of the run under way. */
     add(frame, before) {
       const node = block(frame.run_id, frame.data.block || 1, before);
-      keepingEnd(() => textOf(node).append(frame.data.text || ""));
+      textOf(node).append(frame.data.text || "");
     },
     /* A row of the transcript; it may stand on the page already. */
     show(item, before) {

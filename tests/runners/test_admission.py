@@ -55,6 +55,29 @@ def test_an_idle_conversation_starts_a_run(agent):
     assert admitted.conversation.transcript.get().text == "hello"
 
 
+def numbers(conversation):
+    conversation.refresh_from_db()
+    said = conversation.transcript.order_by("seq").values_list("seq", flat=True)
+    return [*said, conversation.transcript_seq]
+
+
+def test_items_are_numbered_from_the_first_message_on(agent):
+    first = admit(message(agent))
+    assert numbers(first.conversation) == [1, 1]
+    finish(first.run)
+    assert numbers(first.conversation) == [1, 2, 2]
+    assert admit(message(agent)).conversation == first.conversation
+    assert numbers(first.conversation) == [1, 2, 3, 3]
+
+
+def test_an_event_that_nobody_says_counts_as_no_item(agent):
+    silent = admit(message(agent, conversation="quiet", type="member.joined"))
+    assert numbers(silent.conversation) == [0]
+    finish(silent.run)
+    admit(message(agent, conversation="quiet"))
+    assert numbers(silent.conversation) == [1, 2, 2]
+
+
 def test_a_repeat_returns_the_same_run(agent):
     first = admit(message(agent, event_id="e1"))
     again = admit(message(agent, text="other", event_id="e1"))

@@ -20,7 +20,7 @@ from runners.choices import RunStatus
 from runners.ledger.batches import Ending, end_run
 from runners.ledger.finishing import Reply
 from runners.ledger.scopes import scope_keys
-from runners.ledger.search import FTS_TABLE
+from runners.ledger.search import _TSVECTOR, FTS_TABLE
 from runners.models import (
     AgentRun,
     Conversation,
@@ -153,8 +153,7 @@ def found_by_search(word):
     table = TranscriptItem._meta.db_table
     statement = f"SELECT rowid FROM {FTS_TABLE} WHERE {FTS_TABLE} MATCH %s"  # noqa: S608
     if connection.vendor == "postgresql":
-        match = "to_tsvector('simple', words) @@ to_tsquery('simple', %s)"
-        statement = f"SELECT id FROM {table} WHERE {match}"  # noqa: S608
+        statement = f"SELECT item.id FROM {table} AS item WHERE {_TSVECTOR}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(statement, [word])
         return cursor.fetchall()

@@ -2,8 +2,9 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
+from langbot.lib.exchange import Exchange
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import run_inbound, stream_client
 from langbot.lib.streams import StreamReader, after_entry
@@ -74,6 +75,34 @@ async def test_entries_read_for_an_earlier_watch_are_not_a_later_one():
         await until(lambda: after)
     assert before == []
     assert [entry_id for entry_id, _ in after] == [second]
+
+
+async def test_a_watch_that_comes_as_the_reader_is_woken_for_another_waits_for_none():
+    early, late, later = (run_inbound(uuid7()) for _ in range(3))
+    got: list[Any] = []
+    async with reading() as (reader, client):
+        reader.watch(early, "0-0", print)
+        await asyncio.sleep(0.1)  # its read is under way
+        await add(client, later, b"1")
+        woken = reader._control
+        assert woken is not None
+        asked: list[Any] = []
+
+        async def wake(commands):
+            answer = await woken(commands)
+            if not asked:
+                asked.append(commands)
+                await asyncio.sleep(0.1)  # the next read is under way
+                reader.watch(later, "0-0", got.extend)
+            return answer
+
+        reader._control = cast("Exchange", wake)
+        reader.watch(late, "0-0", print)
+        try:
+            async with asyncio.timeout(1):  # a read lasts 2 s
+                await until(lambda: got)
+        finally:
+            reader._control = woken
 
 
 def test_the_id_after_an_entry():

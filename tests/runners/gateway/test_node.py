@@ -304,7 +304,7 @@ async def test_a_worker_that_is_late_stops_no_later_invocation():
         assert held in session.held
         stop.number = 2
         await tell(client, node, stop)
-        await until(lambda: not session.run_ids)
+        await until(lambda: run not in session.run_ids)
         await client.delete(run_inbound(run, 2))
 
 

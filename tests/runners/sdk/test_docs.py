@@ -55,8 +55,9 @@ async def test_the_runner_serves_a_host(shown, connect_plugin):
         assert isinstance(request, Request)
         assert request.action == action
         await side.answer(request, answer)
-    *_, completed, _ = await side.results(seq_id)
-    assert completed["data"]["message"]["content"] == "Hello, Ada! This is visit 5."
+    said, completed, *_ = await side.results(seq_id)
+    assert said["data"]["chunk"]["content"] == "Hello, Ada! This is visit 5."
+    assert completed["type"] == "run.completed"
 
 
 def named(heading):
