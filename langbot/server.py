@@ -135,6 +135,11 @@ class BackpressureServer(daphne_server.Server):  # type: ignore[misc]  # daphne 
         self.connections[protocol]["application_instance"] = task
         return queue
 
+    def protocol_disconnected(self, protocol: Any) -> None:
+        # A refused socket disconnects twice, and may have been reaped in between.
+        if protocol in self.connections:
+            super().protocol_disconnected(protocol)
+
     def application_finished(self, protocol: Any, task: asyncio.Task[None]) -> None:
         # After an exception daphne's application_checker reports and closes.
         if not task.cancelled() and task.exception() is None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 
 BLOCK = b"data: " + b"x" * 65_000 + b"\n\n"
 
@@ -35,6 +36,14 @@ async def websocket_reports_stall(scope, receive, send):
     await send({"type": "websocket.send", "text": "drained"})
     while (await receive())["type"] != "websocket.disconnect":
         pass
+
+
+async def websocket_refused_while_reaped(scope, receive, send):
+    """Refuse in the turn of the loop in which the server reaps what has ended."""
+    await receive()
+    time.sleep(1.2)  # noqa: ASYNC251 - blocks until the reaper is due, each second
+    await asyncio.sleep(0)
+    await send({"type": "websocket.close"})
 
 
 async def websocket_echo(scope, receive, send):
