@@ -18,7 +18,9 @@ from benchmarks.plugins import SDK_PLUGIN
 _TWO_PLUGINS_FROM = 128
 _WARM_UP_RUNS = 4
 _STREAM_DELTAS = 1000
-_WAIT_SECONDS = 20.0
+# Until a process at rest has given back what it does not use (`langbot.lib.collector`).
+_REST_SECONDS = 25.0
+_WAIT_SECONDS = _REST_SECONDS + 5
 # The SDK's plugin produces results about this many times slower than the wire plugin.
 _SDK_SLOWNESS = 8
 
@@ -121,8 +123,19 @@ async def latency(hosts: Sequence[Host], plan: Plan) -> Results:
     }
 
 
+async def idle_memory(hosts: Sequence[Host], plan: Plan) -> Results:
+    """Measure the memory of hosts that were just started, after a few runs."""
+    found: Results = {}
+    for host in hosts:
+        await host.run_load(Load(1, _WARM_UP_RUNS))
+        sizes = memory(host.processes())
+        ours = _pss(_without_services(sizes))
+        found[host.name] = {"idle_bytes": sizes, "idle_pss_bytes": ours}
+    return found
+
+
 async def waiting_memory(hosts: Sequence[Host], plan: Plan) -> Results:
-    """Measure idle memory, and what one waiting run adds to it."""
+    """Measure memory at rest after work, and what one waiting run adds to it."""
     return {host.name: await _memory_of(host, plan.waiting) for host in hosts}
 
 
@@ -130,19 +143,20 @@ async def _memory_of(host: Host, waiting: int) -> Results:
     await host.use_plugins(2)
     # Caches and pools that the first runs fill are not the price of a waiting run.
     await host.run_load(Load(waiting, waiting, 0, 0, mode="echo"))
+    await asyncio.sleep(_REST_SECONDS)
     idle = memory(host.processes())
     load = Load(waiting, waiting, 0, 0, mode="wait", seconds=_WAIT_SECONDS)
     running = asyncio.create_task(host.run_load(load))
-    await asyncio.sleep(_WAIT_SECONDS / 2)
+    await asyncio.sleep(_REST_SECONDS)
     busy = memory(host.processes())
     result = await running
     await host.use_plugins(1)
     return {
         "waiting_runs": waiting,
         "failed": result.failed,
-        "idle_bytes": idle,
+        "rest_bytes": idle,
         "waiting_bytes": busy,
-        "idle_pss_bytes": _pss(_without_services(idle)),
+        "rest_pss_bytes": _pss(_without_services(idle)),
         "bytes_per_waiting_run": (_pss(busy) - _pss(idle)) / waiting,
     }
 
@@ -178,6 +192,7 @@ async def host_calls(hosts: Sequence[Host], plan: Plan) -> Results:
 
 
 PARTS: Mapping[str, Part] = {
+    "idle": idle_memory,
     "throughput": throughput,
     "stream": stream,
     "latency": latency,

@@ -19,7 +19,7 @@ CALL_LIMITS_SECONDS = {
     "history_search": 0.015,
 }
 SEARCH_GROWTH_LIMIT = 3.0
-IDLE_LIMIT_BYTES = 350 * 2**20
+IDLE_LIMIT_BYTES = 350 * 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ def lines(results: Mapping[str, Any]) -> list[Line]:
     """Return all lines of a benchmark's results, part by part."""
     found: list[Line] = []
     for name, part in results.items():
-        if name == "throughput":
+        if name == "idle":
+            found += _idle(part)
+        elif name == "throughput":
             found += _throughput(part)
         elif name == "stream":
             found += _stream(part)
@@ -102,11 +104,17 @@ def _latency(part: Mapping[str, Any]) -> Iterator[Line]:
             yield Line(host, what, f"{found[key] * 1000:.1f} ms", None, kept)
 
 
+def _idle(part: Mapping[str, Any]) -> Iterator[Line]:
+    for host, found in part.items():
+        idle = found["idle_pss_bytes"]
+        kept = _at_most(host, idle, IDLE_LIMIT_BYTES)
+        yield Line(host, "idle memory", f"{idle / 10**6:.0f} MB", None, kept)
+
+
 def _memory(part: Mapping[str, Any]) -> Iterator[Line]:
     for host, found in part.items():
-        idle, one = found["idle_pss_bytes"], found["bytes_per_waiting_run"]
-        kept = _at_most(host, idle, IDLE_LIMIT_BYTES)
-        yield Line(host, "idle memory", f"{idle / 2**20:.0f} MiB", None, kept)
+        rest, one = found["rest_pss_bytes"], found["bytes_per_waiting_run"]
+        yield Line(host, "at rest after the load", f"{rest / 10**6:.0f} MB")
         kept = _at_most(host, one, WAITING_LIMIT_BYTES)
         yield Line(host, "per waiting run", f"{one / 1024:.1f} KiB", None, kept)
 

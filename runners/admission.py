@@ -7,7 +7,7 @@ writes the event, its transcript row and its run or queue entry together.
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import BigIntegerField, CharField
 from django.utils.translation import gettext
 
@@ -17,6 +17,7 @@ from agents.models import Agent, AgentBinding
 from agents.policies import expire_seconds
 from artifacts.inputs import register_inputs
 from langbot.lib.conf import limits
+from langbot.lib.group_commit import committed_together
 from langbot.lib.models import locking
 from langbot.lib.prepared import PreparedInsert, PreparedQuery
 from langbot.lib.redaction import redact
@@ -189,7 +190,7 @@ def _facts(incoming: Incoming) -> dict[str, Any]:
     }
 
 
-@transaction.atomic
+@committed_together
 def _admit_new(
     incoming: Incoming, answerer: Answerer, *, may_queue: bool
 ) -> Admitted | None:

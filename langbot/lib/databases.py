@@ -32,7 +32,7 @@ def sqlite_database(path: Path) -> dict[str, Any]:
     """Return Django's settings for the embedded database; needs a local disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "langbot.lib.sqlite",
         "NAME": path,
         "CONN_MAX_AGE": None,  # its threads are kept, so its connections are too
         "OPTIONS": {

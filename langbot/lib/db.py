@@ -7,7 +7,8 @@ SQLite gets two readers beside the ledger's writer, PostgreSQL four threads.
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -49,18 +50,22 @@ class DatabaseExecutor:
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._connections: list[Any] = []
+        self._beginning = threading.Lock()
         _executors.add(self)
 
     async def __call__(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `function` on a pool thread; a broken connection is replaced first."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size(), self._name, self._begin)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, lambda: with_fresh_connection(function, *args, **kwargs)
-        )
+        work = partial(with_fresh_connection, function, *args, **kwargs)
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Run `work` on a pool thread; for callers without a loop."""
+        with self._beginning:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._size(), self._name, self._begin)
+            return self._pool.submit(work)
 
     def shutdown(self) -> None:
         """Let running calls end, drop the threads and close their connections.

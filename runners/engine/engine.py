@@ -14,6 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from langbot.lib.conf import limits
 from langbot.lib.db import DatabaseExecutor
 from langbot.lib.exchange import Commands
+from langbot.lib.group_commit import WritingExecutor
 from langbot.lib.ids import uuid7
 from langbot.lib.redis import (
     FAILURES,
@@ -50,7 +51,7 @@ class Engine:
     def __init__(self) -> None:
         self.node = uuid7()
         self.active: dict[UUID, ActiveRun] = {}
-        self.database = DatabaseExecutor("engine")
+        self.database = WritingExecutor("engine")
         # A thread of its own: a heartbeat never waits behind other queries.
         self._heartbeat = DatabaseExecutor("heartbeat", 1)
         self.client = stream_client()

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from agents.registry.connections import Registered
 from langbot.lib.db import DatabaseExecutor
+from langbot.lib.group_commit import WritingExecutor
 from runners.engine.own_results import OwnResults
 from runners.engine.snapshot import RunFacts
 from runners.ledger import journal
@@ -110,7 +111,7 @@ class HostCall:
 
     facts: RunFacts
     data: dict[str, Any]
-    database: DatabaseExecutor
+    database: WritingExecutor
     key: CallKey
     results: OwnResults | None = None  # of the run itself, where a worker carries it
     handle: "RunHandle | None" = None

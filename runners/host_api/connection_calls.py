@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, InterfaceError
 
 from agents.registry.connections import Registered
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.group_commit import WritingExecutor
 from langbot.lib.ids import read_uuid
 from runners.host_api import information, remote, sending
 from runners.host_api.calls import ConnectionCall, ConnectionHandler
@@ -103,7 +103,7 @@ class ConnectionCalls:
     """Runs each call beside reading its socket; one per web node."""
 
     def __init__(self) -> None:
-        self.database = DatabaseExecutor("connection-calls", _THREADS)
+        self.database = WritingExecutor("connection-calls", _THREADS)
 
     def takes(self, connection: Registered | None, request: Request) -> bool:
         """Whether this is answered here: a call without a run, or of a claimed one."""

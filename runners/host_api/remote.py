@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from agents.registry.connections import Registered
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.group_commit import WritingExecutor
 from langbot.lib.models import lock_rows
 from runners.choices import TERMINAL
 from runners.engine.snapshot import RunFacts, load_runs, thaw
@@ -85,7 +85,7 @@ def note_claim(connection: Registered, action: str, run_id: str) -> None:
 
 
 async def answer_within_run(
-    connection: Registered, request: Request, database: DatabaseExecutor, send: Send
+    connection: Registered, request: Request, database: WritingExecutor, send: Send
 ) -> bytes:
     """Answer a call of a claimed run; returns the last frame, chunks go to `send`.
 

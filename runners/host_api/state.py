@@ -62,7 +62,9 @@ async def state_set(call: HostCall) -> dict[str, Any]:
         return {"success": True}
 
     try:
-        return await call.database(once, call.key, effect)
+        # In its order the ledger's writer takes rows, too.
+        place = scope_key, data.key
+        return await call.database.together(place, once, call.key, effect)
     except StateRefusedError as error:
         raise ProtocolError(ErrorCode.TOO_LARGE, str(error)) from None
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 from langbot.lib.cursors import execute_write
+from langbot.lib.group_commit import own_transaction
 from runners.choices import HostCallStatus, RunStatus
 from runners.models import AgentRun, HostCall
 from runners.protocol.errors import ErrorCode, ProtocolError
@@ -45,7 +46,7 @@ def once(key: CallKey, effect: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     Raises ProtocolError `run.not_active`; nothing was done then.
     """
     try:
-        with transaction.atomic():
+        with own_transaction():
             answer = effect()
             if not _insert(key, HostCallStatus.ANSWERED, answer):
                 raise _NotFirstError

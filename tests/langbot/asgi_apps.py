@@ -41,7 +41,7 @@ async def websocket_reports_stall(scope, receive, send):
 async def websocket_refused_while_reaped(scope, receive, send):
     """Refuse in the turn of the loop in which the server reaps what has ended."""
     await receive()
-    time.sleep(1.2)  # noqa: ASYNC251 - blocks until the reaper is due, each second
+    time.sleep(1.2)  # blocks until the reaper is due, each second
     await asyncio.sleep(0)
     await send({"type": "websocket.close"})
 

@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from agents.models import AgentBinding, RunnerDescriptor
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.group_commit import WritingExecutor
 from runners.engine.snapshot import freeze, load_runs
 from runners.host_api.authorization import check_rights
 from runners.host_api.calls import HostCall
@@ -30,7 +30,7 @@ EVERYTHING = {
 _seq_ids = count(1)
 
 
-class Inline(DatabaseExecutor):
+class Inline(WritingExecutor):
     """The engine's executor, on the test's own thread and connection."""
 
     def __init__(self):
@@ -38,6 +38,9 @@ class Inline(DatabaseExecutor):
 
     async def __call__(self, function, /, *args, **kwargs):
         return await sync_to_async(function)(*args, **kwargs)
+
+    async def together(self, place, work, /, *args, **kwargs):
+        return await self(work, *args, **kwargs)
 
 
 class Told:

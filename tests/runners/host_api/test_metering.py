@@ -22,7 +22,7 @@ from agents.models import (
 )
 from agents.resources.llm import close_clients
 from agents.resources.reserving import begin_call
-from langbot.lib.db import DatabaseExecutor
+from langbot.lib.group_commit import WritingExecutor
 from runners.engine.snapshot import freeze, load_runs
 from runners.host_api import metering
 from runners.host_api.calls import HostCall
@@ -62,7 +62,7 @@ class World:
     def __init__(self, caller, provider, models):
         self.run, self.facts = caller.run, caller.facts
         self.provider, self.models = provider, models
-        self.database = DatabaseExecutor("metering")
+        self.database = WritingExecutor("metering")
         self.calls = 0
 
     def call(self, kind="llm", **data):

@@ -1,0 +1,152 @@
+"""What comes while a transaction commits goes into the next one, or is done alone."""
+
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils.translation import get_language, override
+
+from langbot.core.models import Workspace
+from langbot.lib.group_commit import GroupCommit, committed_together, own_transaction
+from tests.factories import WorkspaceFactory
+
+WRITES = 7
+SECONDS = 20  # far more than any of it takes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def group():
+    made = GroupCommit("test")
+    yield made
+    made.shutdown()
+
+
+@contextmanager
+def held(group):
+    """Keep its thread busy, so that what comes meanwhile comes together."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        assert goes_on.wait(SECONDS)
+
+    group.submit((), hold)
+    assert begun.wait(SECONDS)
+    yield
+    goes_on.set()
+
+
+class Notes:
+    """Writes rows, and tells which of them were committed together."""
+
+    def __init__(self):
+        self.tried = []
+        self.committed = []
+
+    def write(self, slug):
+        self.tried.append(slug)
+        with own_transaction():
+            row = WorkspaceFactory.create(slug=slug)
+            transaction.on_commit(lambda: self.committed.append(slug))
+        return row.pk
+
+    def refuse(self, slug):
+        with own_transaction():
+            self.write(slug)
+            raise LookupError(slug)
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+def commits_of(monkeypatch):
+    """Count the transactions that end well, of every thread."""
+    commits = []
+    database: Any = type(connections["default"])
+    commit = database._commit
+
+    def count(self):
+        commits.append(threading.current_thread().name)
+        return commit(self)
+
+    monkeypatch.setattr(database, "_commit", count)
+    return commits
+
+
+def slugs():
+    return set(Workspace.objects.values_list("slug", flat=True))
+
+
+def test_what_comes_together_is_committed_together(group, notes, monkeypatch):
+    commits = commits_of(monkeypatch)
+    with held(group):
+        asked = [group.submit((), notes.write, f"row-{n}") for n in range(WRITES)]
+    keys = [one.result(SECONDS) for one in asked]
+    assert len(commits) == 1
+    assert slugs() >= {f"row-{n}" for n in range(WRITES)}
+    assert Workspace.objects.filter(pk__in=keys).count() == WRITES
+    assert notes.committed == [f"row-{n}" for n in range(WRITES)]
+
+
+def test_rows_are_taken_in_the_order_of_their_places(group, notes):
+    with held(group):
+        asked = [group.submit((name,), notes.write, name) for name in "dbeac"]
+    for one in asked:
+        one.result(SECONDS)
+    assert notes.tried == list("abcde")
+
+
+def test_one_that_fails_takes_no_other_along(group, notes):
+    with held(group):
+        good = [group.submit((), notes.write, f"good-{n}") for n in range(WRITES)]
+        bad = group.submit((), notes.refuse, "bad")
+    assert all(one.result(SECONDS) for one in good)
+    with pytest.raises(LookupError, match="bad"):
+        bad.result(SECONDS)
+    assert slugs() & {*notes.tried} == {f"good-{n}" for n in range(WRITES)}
+    assert sorted(notes.committed) == [f"good-{n}" for n in range(WRITES)]
+
+
+def test_what_nobody_waits_for_is_not_written(group, notes):
+    with held(group):
+        left, kept = (group.submit((), notes.write, slug) for slug in ("left", "kept"))
+        assert left.cancel()
+    kept.result(SECONDS)
+    assert notes.tried == ["kept"]
+
+
+def test_it_is_done_in_the_language_of_its_caller(group):
+    with held(group), override("zh-hans"):
+        asked = group.submit((), get_language)
+    assert asked.result(SECONDS) == "zh-hans"
+
+
+def test_on_sqlite_a_transaction_is_done_by_the_thread_of_all():
+    @committed_together
+    def thread():
+        assert connection.in_atomic_block
+        return threading.get_ident()
+
+    assert (thread() == threading.get_ident()) == (connection.vendor != "sqlite")
+
+
+def test_what_it_raises_undoes_it(notes):
+    with pytest.raises(LookupError, match="bad"):
+        committed_together(notes.refuse)("bad")
+    assert "bad" not in slugs()
+
+
+def test_a_part_of_a_transaction_stays_in_it(notes):
+    class UndoneError(Exception):
+        pass
+
+    with pytest.raises(UndoneError), transaction.atomic():
+        committed_together(notes.write)("undone")
+        raise UndoneError
+    assert "undone" not in slugs()
