@@ -21,6 +21,11 @@ class _Connection:
     ) -> None:
         self._reader, self.writer = reader, writer
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it, as it does where nothing comes."""
+        return not self._reader.at_eof()
+
     async def post(self, head: bytes, body: bytes) -> AsyncIterator[bytes]:
         """Send a request; yield the parts of its chunked answer."""
         self.writer.write(head % len(body) + body)
@@ -49,7 +54,7 @@ class EventStreams:
     async def follow(self, event: dict[str, Any]) -> AsyncIterator[bytes]:
         """Yield the type of each event of the run that answers, to its end."""
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = await self._connect()
             rest = b""
             async for part in connection.post(self._head, json.dumps(event).encode()):
                 *lines, rest = (rest + part).split(b"\n")
@@ -59,6 +64,11 @@ class EventStreams:
             self._idle.append(connection)
 
     async def _connect(self) -> _Connection:
+        while self._idle:
+            kept = self._idle.pop()
+            if kept.is_open:
+                return kept
+            kept.writer.close()
         return _Connection(*await asyncio.open_connection(self._host, self._port))
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils.translation import get_language, override
 
 from langbot.lib.db import DatabaseExecutor, with_fresh_connection
@@ -96,13 +96,18 @@ class GroupCommit:
 
 
 def _commit_all(writes: Sequence[_Write]) -> bool:
-    """Do them in one transaction; False when one of them fails, and nothing is done."""
+    """Do them in one transaction; False when one is refused, and nothing is done."""
     try:
         results = with_fresh_connection(_in_one_transaction, writes)
+    except (OperationalError, InterfaceError) as error:
+        # The database is locked or away: each would wait for that as long again.
+        for write in writes:
+            write.outcome.set_exception(error)
     except Exception:  # noqa: BLE001  whose it was shows when each is done alone
         return False
-    for write, result in zip(writes, results, strict=True):
-        write.outcome.set_result(result)
+    else:
+        for write, result in zip(writes, results, strict=True):
+            write.outcome.set_result(result)
     return True
 
 

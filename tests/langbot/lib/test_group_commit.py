@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils.translation import get_language, override
 
 from langbot.core.models import Workspace
@@ -111,6 +111,19 @@ def test_one_that_fails_takes_no_other_along(group, notes):
         bad.result(SECONDS)
     assert slugs() & {*notes.tried} == {f"good-{n}" for n in range(WRITES)}
     assert sorted(notes.committed) == [f"good-{n}" for n in range(WRITES)]
+
+
+def test_a_locked_database_is_waited_for_once(group, notes):
+    def wait_in_vain():
+        notes.tried.append("")
+        raise OperationalError("database is locked")
+
+    with held(group):
+        asked = [group.submit((), wait_in_vain) for _ in range(WRITES)]
+    for one in asked:
+        with pytest.raises(OperationalError, match="locked"):
+            one.result(SECONDS)
+    assert len(notes.tried) == 1
 
 
 def test_what_nobody_waits_for_is_not_written(group, notes):
