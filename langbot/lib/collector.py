@@ -18,8 +18,6 @@ _LOOK_SECONDS = 5.0
 # Of a processor from look to look: a process that takes less is at rest.
 _REST_SECONDS = 0.1 * _LOOK_SECONDS
 _RESTS = 3  # looks at rest; the last frames of a run are kept for 10 s (`relay`)
-# Of a processor since the last release: less work leaves nothing worth one behind.
-_WORK_SECONDS = 1.0
 
 
 def settle() -> None:
@@ -34,8 +32,7 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
-    release = threading.Thread(target=_release_at_rest, name="release", daemon=True)
-    release.start()
+    threading.Thread(target=_release_at_rest, name="release", daemon=True).start()
 
 
 def release() -> None:
@@ -52,13 +49,12 @@ def release() -> None:
 
 
 def _release_at_rest() -> None:
-    released = before = time.process_time()
-    rests = 0
+    before = time.process_time()
+    rests = _RESTS  # nothing to release before the first work
     while True:
         time.sleep(_LOOK_SECONDS)
         used = time.process_time()
         rests = rests + 1 if used - before < _REST_SECONDS else 0
-        before = used
-        if rests >= _RESTS and used - released > _WORK_SECONDS:
+        if rests == _RESTS:
             release()
-            released = time.process_time()
+        before = time.process_time()

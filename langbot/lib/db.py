@@ -1,7 +1,7 @@
 """Runs ORM code of an asyncio loop on a few threads of its own.
 
 Django's `sync_to_async` has one shared thread: ten 50 ms queries took 0.51 s there.
-SQLite gets two readers beside the ledger's writer, PostgreSQL four threads.
+SQLite gets two readers beside the threads that write, PostgreSQL four threads.
 """
 
 import asyncio
@@ -72,7 +72,8 @@ class DatabaseExecutor:
 
         Another call begins with new ones.
         """
-        pool, self._pool = self._pool, None
+        with self._beginning:
+            pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True)
         # A thread that just ends leaves its session open, and its place in the pool.

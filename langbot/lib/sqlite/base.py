@@ -1,42 +1,61 @@
-"""Asks for the write lock once a millisecond, where SQLite asks ever more seldom."""
+"""Asks for a lock once a millisecond, where SQLite asks ever more seldom."""
 
 import sqlite3
 import time
+from collections.abc import Callable
+from typing import Any
 
-from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 # SQLite's own pauses grow to 0.1 s. A transaction here takes some milliseconds, so its
 # lock was free for a third of the time while 128 runs waited for it.
 _PAUSE_SECONDS = 0.001
 _SQLITE_SECONDS = 5.0  # Python's own, where the settings say nothing
+# Another process writes, or recovers the log. Not what waiting does not mend: a read
+# that is too old to become a write (SQLITE_BUSY_SNAPSHOT).
+_WAITS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY})
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Begins as soon as no other process writes; `timeout` is as in Django.
+    """Goes on as soon as no other process writes; `timeout` is as in Django."""
 
-    A statement outside a transaction waits as SQLite does.
-    """
+    def get_new_connection(self, conn_params: dict[str, Any]) -> sqlite3.Connection:
+        """Return a connection whose cursors do the waiting."""
+        session: sqlite3.Connection = super().get_new_connection(conn_params)
+        session.execute("PRAGMA busy_timeout = 0")
+        return session
 
-    def _start_transaction_under_autocommit(self) -> None:
-        seconds = self.settings_dict["OPTIONS"].get("timeout", _SQLITE_SECONDS)
-        deadline = time.monotonic() + seconds
-        self._wait_at_most(0)
-        try:
-            while not self._has_begun(is_last=time.monotonic() > deadline):
-                time.sleep(_PAUSE_SECONDS)
-        finally:
-            self._wait_at_most(seconds)
+    def create_cursor(self, name: str | None = None) -> "PatientCursor":
+        """Return a cursor that waits for the lock."""
+        cursor: PatientCursor = self.connection.cursor(factory=PatientCursor)
+        cursor.seconds = self.settings_dict["OPTIONS"].get("timeout", _SQLITE_SECONDS)
+        return cursor
 
-    def _has_begun(self, *, is_last: bool) -> bool:
-        try:
-            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # its stub lacks it
-        except OperationalError as error:
-            code = getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-            if is_last or code & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            return False
-        return True
 
-    def _wait_at_most(self, seconds: float) -> None:
-        self.connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+class PatientCursor(base.SQLiteCursorWrapper):
+    """Waits up to `seconds` for a lock, then raises as SQLite does."""
+
+    seconds = _SQLITE_SECONDS
+
+    def execute(self, query: str, params: Any = None) -> Any:
+        """Execute a statement, BEGIN among them."""
+        once = super().execute
+        return self._patiently(lambda: once(query, params))
+
+    def executemany(self, query: str, param_list: Any) -> Any:
+        """Execute a statement for many rows of parameters."""
+        once = super().executemany
+        rows = list(param_list)  # which may be an iterator
+        return self._patiently(lambda: once(query, rows))
+
+    def _patiently(self, execute: Callable[[], Any]) -> Any:
+        deadline = 0.0
+        while True:
+            try:
+                return execute()
+            except sqlite3.OperationalError as error:
+                now = time.monotonic()
+                deadline = deadline or now + self.seconds
+                if error.sqlite_errorcode not in _WAITS or now > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)

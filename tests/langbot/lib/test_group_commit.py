@@ -1,7 +1,7 @@
 """What comes while a transaction commits goes into the next one, or is done alone."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -36,8 +36,10 @@ def held(group):
 
     group.submit((), hold)
     assert begun.wait(SECONDS)
-    yield
-    goes_on.set()
+    try:
+        yield
+    finally:
+        goes_on.set()
 
 
 class Notes:
@@ -113,17 +115,95 @@ def test_one_that_fails_takes_no_other_along(group, notes):
     assert sorted(notes.committed) == [f"good-{n}" for n in range(WRITES)]
 
 
-def test_a_locked_database_is_waited_for_once(group, notes):
-    def wait_in_vain():
-        notes.tried.append("")
+class Locked:
+    """A database that takes no transaction, for as long as it is asked."""
+
+    def __init__(self, monkeypatch):
+        self.begun = 0
+        database: Any = type(connections["default"])
+        monkeypatch.setattr(database, "set_autocommit", self.refuse)
+
+    def refuse(self, *args, **kwargs):
+        self.begun += 1
         raise OperationalError("database is locked")
 
+
+def test_a_locked_database_is_waited_for_once(group, notes, monkeypatch):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hold():
+        begun.set()
+        assert goes_on.wait(SECONDS)
+
+    group.submit((), hold)
+    assert begun.wait(SECONDS)
+    many = 3 * 20  # transactions of them
+    asked = [group.submit((), notes.write, str(number)) for number in range(many)]
+    locked = Locked(monkeypatch)
+    goes_on.set()
+    errors = [one.exception(SECONDS) for one in asked]
+    assert {type(error) for error in errors} == {OperationalError}
+    assert len({id(error) for error in errors}) == many
+    assert locked.begun == 1
+    assert notes.tried == []
+
+
+@pytest.mark.parametrize("error", [OperationalError("deadlock"), KeyboardInterrupt()])
+def test_an_error_of_one_is_told_to_no_other(group, notes, error):
+    def fail():
+        raise error
+
     with held(group):
-        asked = [group.submit((), wait_in_vain) for _ in range(WRITES)]
+        good = group.submit((), notes.write, "good")
+        bad = group.submit((), fail)
+    assert good.result(SECONDS)
+    assert type(bad.exception(SECONDS)) is type(error)
+
+
+def test_a_failure_that_is_kept_is_found(group, notes):
+    """Without a savepoint it undoes all, though nobody raises anything."""
+
+    def keep():
+        with suppress(LookupError):
+            notes.refuse("kept")
+
+    with held(group):
+        asked = [group.submit((), notes.write, "other"), group.submit((), keep)]
     for one in asked:
-        with pytest.raises(OperationalError, match="locked"):
-            one.result(SECONDS)
-    assert len(notes.tried) == 1
+        one.result(SECONDS)
+    assert "other" in slugs()
+    assert "kept" not in slugs()
+
+
+def test_what_follows_a_commit_does_not_undo_it(group, notes):
+    def follow():
+        raise LookupError("after the commit")
+
+    def write():
+        with own_transaction():
+            transaction.on_commit(follow)
+            return notes.write("written")
+
+    with held(group):
+        asked = [group.submit((), write), group.submit((), notes.write, "other")]
+    assert all(one.result(SECONDS) for one in asked)
+    assert notes.tried == ["written", "other"]
+
+
+def test_what_follows_a_commit_may_write():
+    """In langbot_testing a run is carried out there, and may say something."""
+    slugs_then = []
+
+    @committed_together
+    def again():
+        slugs_then.append(WorkspaceFactory.create(slug="again").slug)
+
+    @committed_together
+    def first():
+        transaction.on_commit(again)
+
+    first()
+    assert slugs_then == ["again"]
 
 
 def test_what_nobody_waits_for_is_not_written(group, notes):
