@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
+from langbot.lib.group_commit import each_thread_alone
 from langbot.lib.ids import uuid7
 from langbot_testing.fake_runner import FakeRunner
 from runners.engine.results import ResultLog
@@ -49,7 +50,7 @@ def carried_by(runner: FakeRunner) -> Iterator[None]:
     """Let `runner` answer every run, with signals told at the commit."""
     before, inline_celery.runner = inline_celery.runner, runner
     try:
-        with synchronous():
+        with synchronous(), each_thread_alone():
             yield
     finally:
         inline_celery.runner = before

@@ -223,7 +223,7 @@ class WritingExecutor(DatabaseExecutor):
         self._group.shutdown()
 
 
-_of_process = GroupCommit("writer")
+_of_process: GroupCommit | None = GroupCommit("writer")
 
 
 def _begin_anew() -> None:
@@ -232,6 +232,17 @@ def _begin_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_anew)
+
+
+@contextmanager
+def each_thread_alone() -> Iterator[None]:
+    """Have no groups: so what follows a commit is done by the thread that asked."""
+    global _of_process  # noqa: PLW0603  of all threads
+    before, _of_process = _of_process, None
+    try:
+        yield
+    finally:
+        _of_process = before
 
 
 def committed_together(work: Callable[P, T]) -> Callable[P, T]:
@@ -244,9 +255,10 @@ def committed_together(work: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(work)
     def do(*args: P.args, **kwargs: P.kwargs) -> T:
-        if connection.vendor != "sqlite" or _is_transaction():
+        group = _of_process
+        if group is None or connection.vendor != "sqlite" or _is_transaction():
             return transacted(*args, **kwargs)
-        return _of_process.submit((), transacted, *args, **kwargs).result()
+        return group.submit((), transacted, *args, **kwargs).result()
 
     return do
 

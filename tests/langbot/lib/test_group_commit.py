@@ -9,7 +9,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils.translation import get_language, override
 
 from langbot.core.models import Workspace
-from langbot.lib.group_commit import GroupCommit, committed_together, own_transaction
+from langbot.lib.group_commit import (
+    GroupCommit,
+    committed_together,
+    each_thread_alone,
+    own_transaction,
+)
 from tests.factories import WorkspaceFactory
 
 WRITES = 7
@@ -227,6 +232,11 @@ def test_on_sqlite_a_transaction_is_done_by_the_thread_of_all():
         return threading.get_ident()
 
     assert (thread() == threading.get_ident()) == (connection.vendor != "sqlite")
+
+
+def test_each_thread_may_write_alone():
+    with each_thread_alone():
+        assert committed_together(threading.get_ident)() == threading.get_ident()
 
 
 def test_what_it_raises_undoes_it(notes):
