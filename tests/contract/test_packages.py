@@ -88,13 +88,12 @@ class Packages:
         return self.host.wait_for(reached, what, BUILD_SECONDS)
 
     def processes(self) -> list[psutil.Process]:
-        """Return the plugin processes that run, found by their command lines."""
+        """Return the host's plugin processes that run, by their command lines."""
+        folder = f"{self.host.processes.folder}/data/packages/plugins/acme/packed/"
         found = []
         for one in psutil.process_iter(["cmdline"]):
             words = one.info["cmdline"] or []
-            if words[-1:] == ["run"] and any(
-                "plugins/acme/packed/" in w for w in words
-            ):
+            if words[-1:] == ["run"] and any(folder in word for word in words):
                 found.append(one)
         return found
 
