@@ -118,13 +118,15 @@ class WebNode:
         self._bad_frames.pop(session.id, None)
         self._refused += session.limits.refusals.take()
         self.release_held(session)
+        if session.registered is not None:
+            # First: the end of a run lets its conversation's next one be placed.
+            await self._retract(session, session.registered.actions.keys())
         for run_id in session.run_ids:
             self.relay.push(run_id, _LOST)
             self.relay.close(run_id)
         await session.close()
         if session.registered is not None:
             logger.info("plugin %s disconnected", session.registered.plugin)
-            await self._retract(session, session.registered.actions.keys())
             with contextlib.suppress(*FAILURES):
                 await self._client.delete(connection_runs(session.id))
             with contextlib.suppress(Exception):  # a dead database: the sweep does it
