@@ -134,18 +134,10 @@ class Locked:
 
 
 def test_a_locked_database_is_waited_for_once(group, notes, monkeypatch):
-    begun, goes_on = threading.Event(), threading.Event()
-
-    def hold():
-        begun.set()
-        assert goes_on.wait(SECONDS)
-
-    group.submit((), hold)
-    assert begun.wait(SECONDS)
     many = 3 * 20  # transactions of them
-    asked = [group.submit((), notes.write, str(number)) for number in range(many)]
-    locked = Locked(monkeypatch)
-    goes_on.set()
+    with held(group):
+        asked = [group.submit((), notes.write, str(n)) for n in range(many)]
+        locked = Locked(monkeypatch)
     errors = [one.exception(SECONDS) for one in asked]
     assert {type(error) for error in errors} == {OperationalError}
     assert len({id(error) for error in errors}) == many
